@@ -1,0 +1,1 @@
+"""The file backend: readable files, a write-ahead journal, locks, recovery."""

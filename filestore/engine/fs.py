@@ -1,0 +1,158 @@
+"""The only module that touches the file system.
+
+:class:`FileSystem` is the seam for tests: a subclass records the calls, makes
+the nth one fail or the process die there, and works out what a power cut could
+leave behind.  Every method is one system call unless it says otherwise, takes
+absolute paths and raises OSError.  The functions below it are built of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from filestore.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filestore.model import Key
+
+_AT_FDCWD: Final = -100
+_RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
+_UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_CLOCK_REALTIME_COARSE: Final = 5  # Linux's name for what stamps inodes; absent from ``time``
+
+
+class Item(NamedTuple):
+    """One name in a folder.  A link is neither a file nor a folder."""
+
+    name: str
+    is_file: bool
+    is_folder: bool
+
+
+class Mapped:
+    """A shared mapping of a small file, seen as 64-bit words and as bytes."""
+
+    __slots__ = ("_map", "_whole", "data", "words")
+
+    def __init__(self, mapping: mmap.mmap, *, writable: bool) -> None:
+        self._map = mapping
+        self._whole = memoryview(mapping)
+        self.data = self._whole if writable else self._whole.toreadonly()
+        self.words = self.data.cast("Q")
+
+    def close(self) -> None:
+        self.words.release()
+        self.data.release()
+        self._whole.release()
+        self._map.close()
+
+
+class FileSystem:
+    """The real file system."""
+
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    read = staticmethod(os.read)
+    pread = staticmethod(os.pread)
+    write = staticmethod(os.write)
+    pwrite = staticmethod(os.pwrite)
+    fsync = staticmethod(os.fsync)
+    fdatasync = staticmethod(os.fdatasync)
+    ftruncate = staticmethod(os.ftruncate)
+    fstat = staticmethod(os.fstat)
+    lstat = staticmethod(os.lstat)
+    mkdir = staticmethod(os.mkdir)
+    rmdir = staticmethod(os.rmdir)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    fchmod = staticmethod(os.fchmod)
+
+    def __init__(self) -> None:
+        self._renameat2: Callable[..., int] | None = None
+        self._syncfs: Callable[..., int] | None = None
+
+    def scan(self, path: str) -> list[Item]:
+        """The names in a folder, in its own order.  (open, getdents, close)"""
+        with os.scandir(path) as entries:
+            return [
+                Item(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False))
+                for e in entries
+            ]
+
+    def exchange(self, one: str, other: str) -> None:
+        """Swap two names atomically.  OSError ENOSYS or EINVAL where there is no such call."""
+        self._rename2(one, other, _RENAME_EXCHANGE)
+
+    def rename_new(self, source: str, target: str) -> None:
+        """Rename, failing with EEXIST if the target exists."""
+        try:
+            self._rename2(source, target, _RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            os.link(source, target)
+            os.unlink(source)
+
+    def _rename2(self, source: str, target: str, flags: int) -> None:
+        call = self._renameat2
+        if call is None:
+            call = self._renameat2 = _libc("renameat2")
+        code = call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags)
+        if code:
+            raise OSError(code, os.strerror(code), source, None, target)
+
+    def syncfs(self, fd: int) -> None:
+        """Sync the whole file system that ``fd`` is on."""
+        call = self._syncfs
+        if call is None:
+            call = self._syncfs = _libc("syncfs")
+        code = call(fd)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def map(self, fd: int, size: int, *, writable: bool) -> Mapped:
+        """Map ``size`` bytes of a file that has at least as many, shared."""
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        return Mapped(mmap.mmap(fd, size, access=access), writable=writable)
+
+    def lock(self, fd: int) -> bool:
+        """Try to take the native exclusive lock on an open file; never waits."""
+        from filelock import lock_descriptor  # takes 31 ms to import, and only writers need it
+
+        return lock_descriptor(fd, blocking=False)
+
+    def unlock(self, fd: int) -> None:
+        """Give back what :meth:`lock` took."""
+        from filelock import unlock_descriptor
+
+        unlock_descriptor(fd)
+
+    def boot_id(self) -> str:
+        """What tells one run of the machine from the next; empty where unknown."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+
+
+def _libc(name: str) -> Callable[..., int]:
+    """A function of the C library that returns 0 or the error number."""
+    import ctypes  # takes 5 ms to import, and only writers need it
+
+    library = ctypes.CDLL(None, use_errno=True)
+    function = getattr(library, name, None)
+    if function is None:
+        return lambda *_: errno.ENOSYS
+
+    def call(*arguments: int | bytes) -> int:
+        return ctypes.get_errno() if function(*arguments) else 0
+
+    return call

@@ -1,0 +1,141 @@
+"""The values that flow through the store: keys, edits, commits, changes, records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filestore.diff import Diff
+
+Document: TypeAlias = dict[str, Any]
+Revision: TypeAlias = int
+Etag: TypeAlias = str
+
+
+class Key(NamedTuple):
+    """Names a document: its collection (components joined by ``/``) and its id."""
+
+    collection: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.collection}/{self.id}"
+
+
+class Origin(str, Enum):
+    """Who made a commit."""
+
+    LOCAL = "local"  # a call of this library
+    EXTERNAL = "external"  # an editor, git, rsync: seen after the fact
+    RECOVERY = "recovery"  # a repair
+
+
+class Any_(Enum):
+    """The type of :data:`ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = Any_.ANY
+"""As ``expected``: whatever is there."""
+
+Expected: TypeAlias = "Etag | None | Any_"
+"""The etag that must be there; None: nothing may be there; :data:`ANY`: do not check."""
+
+
+class Edit(NamedTuple):
+    """What a caller asks of one document.
+
+    ``after``: canonical bytes to store, None to delete, or a function from the
+    current canonical bytes (None: absent) to those, called under the write lock.
+    """
+
+    key: Key
+    after: bytes | None | Callable[[bytes | None], bytes | None]
+    expected: Expected = ANY
+
+
+class Op(NamedTuple):
+    """What a commit did to one document; canonical bytes, None for absent."""
+
+    key: Key
+    before: bytes | None
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """An atomic set of puts and deletes, as the journal keeps it.
+
+    ``time`` is in seconds since the epoch, by the writer's clock.
+    """
+
+    revision: Revision
+    time: float
+    actor: str | None
+    message: str | None
+    origin: Origin
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document with what a later write needs to say what it has seen.
+
+    ``revision`` is the store's revision that the reading saw.  ``document``
+    is the caller's own.
+    """
+
+    key: Key
+    document: Document
+    etag: Etag
+    revision: Revision
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one commit did to one document; ``before`` and ``after`` are None where absent."""
+
+    revision: Revision
+    time: float
+    actor: str | None
+    message: str | None
+    origin: Origin
+    key: Key
+    before: Document | None = field(repr=False)
+    after: Document | None = field(repr=False)
+
+    @cached_property
+    def diff(self) -> Diff:
+        """The fields that differ; computed when first looked at."""
+        from filestore.diff import diff  # deepdiff takes 57 ms to import
+
+        return diff(self.before, self.after)
+
+
+class Severity(str, Enum):
+    """How bad a :class:`Problem` is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that ``check`` found.
+
+    ``kind`` is a stable word for programs, ``message`` says what and what to
+    do; ``repairable`` tells whether ``repair`` mends it.
+    """
+
+    kind: str
+    message: str
+    path: str | None = None
+    key: Key | None = None
+    severity: Severity = Severity.ERROR
+    repairable: bool = False
