@@ -1,0 +1,75 @@
+"""The project's checks: `nox` runs them all, `nox -l` lists them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+# The tests come last: what a run says last is how they went.
+nox.options.sessions = ["lint", "types", "install", "lowest", "cinderlib", "tests"]
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+LIBRARIES = PROJECT["project"]["dependencies"]
+
+
+def group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for what ruff knows to be wrong, and at the formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install("-e", ".", *group("types"), "nox")
+    session.run("mypy")
+
+
+@nox.session
+def install(session: nox.Session) -> None:
+    """Install as a user does, away from the sources, and run the main job."""
+    session.install("--force-reinstall", "--no-deps", ".")
+    session.install(".")
+    with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
+        session.run("filestore", "demo", silent=True)
+        session.run("python", "-c", "import filestore; filestore.open('state').close()")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests that need no Cinder, with branch coverage."""
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the same tests on the oldest libraries that the project says it works with."""
+    pins = [re.sub(r">=", "==", requirement) for requirement in LIBRARIES]
+    session.install("-e", ".", *group("test"), *pins)
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def cinderlib(session: nox.Session) -> None:
+    """Run the plugin in real cinderlib, and the examples of the documentation that need it."""
+    session.install("-e", ".[cinderlib]", *group("test"))
+    session.run("pytest", "-q", "-m", "cinderlib", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against the raw system calls of the same run."""
+    session.install("-e", ".")
+    session.run("python", "-m", "tests.bench", *session.posargs)
