@@ -1,3 +1,5 @@
+# mypy: disable-error-code="override"
+# The paths of these calls are str, their folders always the current one.
 """File systems for tests: one that records and can die at any call, one that fails at any call.
 
 A *process* is a :class:`RecordingFileSystem`; the machine under it is a
