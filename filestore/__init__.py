@@ -1,0 +1,144 @@
+"""filestore: an embedded store whose storage is a git-friendly tree of readable files.
+
+::
+
+    import filestore
+
+    with filestore.open("state") as store:
+        store["volumes"]["id1"] = {"size": 1}
+        with store.transaction(message="grow"):
+            store["volumes"].patch("id1", {"size": 2})
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filestore.collection import Collection, ReadCollection
+from filestore.errors import (
+    Closed,
+    Conflict,
+    Corrupt,
+    FilestoreError,
+    InvalidDocument,
+    InvalidKey,
+    LockTimeout,
+    NotFound,
+    ReadOnly,
+    RecoveryNeeded,
+    StorageError,
+    UnsupportedFormat,
+)
+from filestore.model import (
+    ANY,
+    Change,
+    Commit,
+    Edit,
+    Key,
+    Op,
+    Origin,
+    Problem,
+    Record,
+    Severity,
+)
+from filestore.store import Store
+from filestore.subscription import Subscription
+from filestore.transaction import Transaction
+from filestore.view import View
+
+if TYPE_CHECKING:
+    from filestore.backend import Backend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY",
+    "Change",
+    "Closed",
+    "Collection",
+    "Commit",
+    "Conflict",
+    "Corrupt",
+    "Edit",
+    "FilestoreError",
+    "InvalidDocument",
+    "InvalidKey",
+    "Key",
+    "LockTimeout",
+    "NotFound",
+    "Op",
+    "Origin",
+    "Problem",
+    "ReadCollection",
+    "ReadOnly",
+    "Record",
+    "RecoveryNeeded",
+    "Severity",
+    "StorageError",
+    "Store",
+    "Subscription",
+    "Transaction",
+    "UnsupportedFormat",
+    "View",
+    "open",
+]
+
+
+def open(  # noqa: PLR0917  # the order is the API's, settled
+    path: str | os.PathLike[str],
+    codec: str | None = None,
+    durability: str = "full",
+    readonly: bool = False,
+    create: bool = True,
+    lock_timeout: float = 10.0,
+    watch: bool = True,
+    actor: str | None = None,
+    file_mode: int = 0o600,
+) -> Store:
+    """Open the store in the folder ``path``, or a new one in memory for ``"memory:"``.
+
+    ``codec``: ``json`` or ``yaml``, how documents are written; None for the store's own, which
+    is json in a new store.  Another than the store's is an error.
+
+    ``durability``: what a write that has returned survives.  ``full``: the loss of power.
+    ``normal``: the death of any process; the loss of power may take the last commits, each whole.
+    ``off``: nothing is promised (scratch stores, tests).
+
+    ``readonly``: every write raises ReadOnly, and nothing in the folder is touched.
+    ``create``: make the store when there is none; otherwise NotFound is raised.
+    ``lock_timeout``: how many seconds a write waits for other writers before LockTimeout.
+    ``watch``: notice edits from outside by events; False looks at each file on each read.
+    ``actor``: who writes, kept with each commit.
+    ``file_mode``: permissions of new files; folders get the matching ones.
+
+    A store in memory takes ``readonly``, ``lock_timeout`` and ``actor``; the rest is of no meaning
+    there.
+
+    Raises NotFound, UnsupportedFormat, Corrupt, RecoveryNeeded, StorageError.
+    """
+    location = os.fspath(path)
+    backend: Backend
+    if location == "memory:":
+        from filestore.backends.memory import MemoryBackend
+
+        backend = MemoryBackend(readonly=readonly, lock_timeout=lock_timeout)
+    elif "://" in location:
+        raise UnsupportedFormat(
+            f"no backend serves {location!r}: give a folder's path or 'memory:'", path=location
+        )
+    else:
+        # The engine brings locking and the system's interfaces with it: at first use.
+        from filestore.engine.files import FileBackend
+
+        backend = FileBackend(
+            location,
+            codec=codec,
+            durability=durability,
+            readonly=readonly,
+            create=create,
+            lock_timeout=lock_timeout,
+            watch=watch,
+            file_mode=file_mode,
+        )
+    return Store(backend, actor=actor)

@@ -1,0 +1,1 @@
+"""Grounds that are not the file engine: the same protocol elsewhere."""

@@ -1,0 +1,273 @@
+"""A store in this process's memory: for tests, scratch work, and as the plainest reading
+of the :class:`~filestore.backend.Backend` protocol.
+
+Two locks.  The *write lock* is what :meth:`MemoryBackend.exclusive` holds, for as long
+as its caller likes.  The *mutex* guards the documents themselves and is held for
+a few dictionary operations; it is what makes a commit appear whole (C2), and observers
+run inside it so that they hear of a commit before any read shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from filestore.backend import Entry
+from filestore.engine.names import encode_collection, encode_id
+from filestore.errors import Closed, Conflict, LockTimeout, ReadOnly
+from filestore.model import ANY, Commit, Key, Op, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from filestore.model import Edit, Etag, Problem, Revision
+
+    Observer = Callable[[Sequence[Commit] | None], None]
+
+HISTORY_COMMITS = 10_000
+"""How many commits :meth:`MemoryBackend.changes` can look back at most."""
+
+HISTORY_BYTES = 64 * 1024 * 1024
+"""How many bytes of documents those commits may hold together."""
+
+
+class MemoryBackend:
+    """Documents in a dictionary.  Safe for threads; nothing survives :meth:`close`.
+
+    ``lock_timeout`` in seconds.  The feed keeps the newest ``history_commits`` commits,
+    fewer when their documents exceed ``history_bytes``.
+    """
+
+    def __init__(
+        self,
+        *,
+        readonly: bool = False,
+        lock_timeout: float = 10.0,
+        history_commits: int = HISTORY_COMMITS,
+        history_bytes: int = HISTORY_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._readonly = readonly
+        self._lock_timeout = lock_timeout
+        self._history_commits = history_commits
+        self._history_bytes = history_bytes
+        self._clock = clock
+        self._write_lock = threading.RLock()
+        self._held_since: float | None = None
+        self._mutex = threading.Lock()
+        self._documents: dict[str, dict[str, Entry]] = {}
+        self._revision = 0
+        self._commits: deque[Commit] = deque()
+        self._commit_bytes = 0
+        self._observers: list[Observer] = []
+        self._closed = False
+
+    @property
+    def location(self) -> str:
+        return "memory:"
+
+    @property
+    def readonly(self) -> bool:
+        return self._readonly
+
+    @property
+    def revision(self) -> Revision:
+        if self._closed:
+            raise _closed()
+        return self._revision
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        collection, id = key
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            documents = self._documents.get(collection)
+            entry = None if documents is None else documents.get(id)
+        if entry is None:
+            _require_key(collection, id)
+        return entry
+
+    def ids(self, collection: str) -> list[str]:
+        encode_collection(collection)
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            return list(self._documents.get(collection, ()))
+
+    def collections(self) -> list[str]:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            return sorted(self._documents)
+
+    @contextmanager
+    def exclusive(self, timeout: float | None = None) -> Iterator[None]:
+        if self._closed:
+            raise _closed()
+        if self._readonly:
+            raise ReadOnly("the store was opened read-only: open it with readonly=False to write")
+        patience = self._lock_timeout if timeout is None else timeout
+        if not self._write_lock.acquire(timeout=min(max(patience, 0), threading.TIMEOUT_MAX)):
+            raise LockTimeout(
+                f"another thread of this process has held the store's write lock for longer"
+                f" than {patience:g} s: try again, or wait longer with lock_timeout",
+                path=self.location,
+                pid=os.getpid(),
+                host=os.uname().nodename,
+                since=self._held_since,
+            )
+        outermost = self._held_since is None
+        if outermost:
+            self._held_since = self._clock()
+        try:
+            yield
+        finally:
+            if outermost:
+                self._held_since = None
+            self._write_lock.release()
+
+    def apply(
+        self, edits: Sequence[Edit], *, actor: str | None = None, message: str | None = None
+    ) -> Commit | None:
+        for edit in edits:
+            _require_key(*edit.key)
+        if len({edit.key for edit in edits}) < len(edits):
+            raise ValueError("two edits of one commit name the same document")
+        with self.exclusive():
+            ops = self._decide(edits)
+            if not ops:
+                return None
+            return self._commit(ops, actor, message)
+
+    def _decide(self, edits: Sequence[Edit]) -> tuple[Op, ...]:
+        """What the edits change; raises before anything does."""
+        found = [(edit, self.get(edit.key)) for edit in edits]
+        conflicts = [
+            edit.key
+            for edit, entry in found
+            if edit.expected is not ANY and edit.expected != _etag(entry)
+        ]
+        if conflicts:
+            raise Conflict(
+                f"{', '.join(str(key) for key in conflicts)} changed since it was read:"
+                " read it again and decide",
+                keys=conflicts,
+                revision=self._revision,
+            )
+        ops = []
+        for edit, entry in found:
+            before = None if entry is None else entry.data
+            after = edit.after(before) if callable(edit.after) else edit.after
+            if after != before:
+                ops.append(Op(Key(*edit.key), before, after))
+        return tuple(ops)
+
+    def _commit(self, ops: tuple[Op, ...], actor: str | None, message: str | None) -> Commit:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            commit = Commit(self._revision + 1, self._clock(), actor, message, Origin.LOCAL, ops)
+            for observer in self._observers:
+                observer((commit,))
+            for key, _, after in ops:
+                if after is not None:
+                    self._documents.setdefault(key.collection, {})[key.id] = Entry(after)
+                else:
+                    documents = self._documents[key.collection]
+                    del documents[key.id]
+                    if not documents:
+                        del self._documents[key.collection]
+            self._revision = commit.revision
+            self._remember(commit)
+        return commit
+
+    def _remember(self, commit: Commit) -> None:
+        self._commits.append(commit)
+        self._commit_bytes += _size(commit)
+        while self._commits and (
+            len(self._commits) > self._history_commits or self._commit_bytes > self._history_bytes
+        ):
+            self._commit_bytes -= _size(self._commits.popleft())
+
+    def changes(self, since: Revision) -> Iterator[Commit]:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            wanted: list[Commit] = []
+            for commit in reversed(self._commits):
+                if commit.revision <= since:
+                    break
+                wanted.append(commit)
+        return reversed(wanted)
+
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            # A list of its own for each moment, so that a commit under way goes on with the one
+            # it began with; and an object of its own for each subscription of a function.
+            entry = partial(observer)
+            self._observers = [*self._observers, entry]
+
+        def unsubscribe() -> None:
+            with self._mutex:
+                self._observers = [each for each in self._observers if each is not entry]
+
+        return unsubscribe
+
+    def check(self) -> list[Problem]:
+        if self._closed:
+            raise _closed()
+        return []
+
+    def repair(self) -> list[Problem]:
+        with self.exclusive():
+            return []
+
+    def checkpoint(self) -> None:
+        if self._closed:
+            raise _closed()
+
+    def stats(self) -> dict[str, Any]:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            return {
+                "backend": "memory",
+                "location": self.location,
+                "revision": self._revision,
+                "collections": len(self._documents),
+                "documents": sum(len(each) for each in self._documents.values()),
+                "history_commits": len(self._commits),
+                "history_bytes": self._commit_bytes,
+            }
+
+    def close(self) -> None:
+        with self._mutex:
+            self._closed = True
+            self._observers = []
+            self._documents = {}
+            self._commits.clear()
+
+
+def _closed() -> Closed:
+    return Closed("the store is closed: open it again")
+
+
+def _etag(entry: Entry | None) -> Etag | None:
+    return None if entry is None else entry.etag
+
+
+def _size(commit: Commit) -> int:
+    return sum(len(op.before or b"") + len(op.after or b"") for op in commit.ops)
+
+
+def _require_key(collection: str, id: str) -> None:
+    """Raise InvalidKey where a tree of files would: a key is good on every ground or on none."""
+    encode_collection(collection)
+    encode_id(id)

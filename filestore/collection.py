@@ -1,0 +1,399 @@
+"""A named set of documents, seen as a mapping from ids to dictionaries.
+
+A collection holds no documents: it asks its *ground* (a store, a transaction or
+a snapshot view), so it is as fresh as that and costs nothing to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Mapping, MutableMapping, ValuesView
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+
+from filestore.codec import canonical, decode
+from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound, ReadOnly
+from filestore.model import ANY, Edit, Key, Record
+from filestore.patch import merge_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from filestore.backend import Entry
+    from filestore.model import Commit, Document, Expected, Revision
+
+T = TypeVar("T")
+
+
+class _Absent:
+    """The type of the default that was not given."""
+
+
+_ABSENT: Final = _Absent()
+
+
+class Ground(Protocol):
+    """What a collection reads from; see :class:`~filestore.backend.Backend`."""
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def revision(self) -> Revision: ...
+
+    def get(self, key: tuple[str, str]) -> Entry | None: ...
+
+    def ids(self, collection: str) -> list[str]: ...
+
+
+class WritableGround(Ground, Protocol):
+    """What a collection writes to."""
+
+    @property
+    def readonly(self) -> bool: ...
+
+    def apply(self, edits: Sequence[Edit]) -> Commit | None:
+        """Carry out the edits together; None when there is no revision (yet) for them."""
+
+
+class ReadCollection(Mapping[str, "Document"]):
+    """The reading half of a collection, which is all that a snapshot view has.
+
+    What a read returns is the caller's own: changing it changes nothing in the store.
+    Ids come in no particular order; ``len``, ``in`` and iteration over ids see
+    the ids of the moment, those of unreadable documents included.
+
+    **Unreadable documents.** A document whose file cannot be parsed raises
+    :class:`~filestore.errors.Corrupt` when it is read by its id.  :meth:`find` leaves it
+    out (``store.check()`` lists it), or reports it to ``on_corrupt``.  Iterating
+    :meth:`values` and :meth:`items` gives every readable document first and
+    then raises Corrupt: nothing is hidden, and no copy is short without an error.
+    """
+
+    __slots__ = ("_get", "_ground", "_name")
+
+    def __init__(self, ground: Ground, name: str) -> None:
+        _require_name(name)
+        self._ground = ground
+        self._name = name
+        self._get = ground.get
+
+    @property
+    def name(self) -> str:
+        """The collection's name; components are joined by ``/``."""
+        return self._name
+
+    def __getitem__(self, id: str) -> Document:
+        """The document with this id.
+
+        Raises NotFound (also a KeyError), Corrupt, InvalidKey, Closed.
+        """
+        entry = self._get((self._name, id))
+        if entry is None:
+            raise self._missing(id)
+        return decode(entry.data)
+
+    @overload
+    def get(self, id: str, /) -> Document | None: ...
+    @overload
+    def get(self, id: str, /, default: Document | T) -> Document | T: ...
+    def get(self, id: str, /, default: Any = None) -> Any:
+        """The document with this id, or ``default`` when there is none.
+
+        Raises as indexing does, but for NotFound.
+        """
+        entry = self._get((self._name, id))
+        return default if entry is None else decode(entry.data)
+
+    def read(self, id: str) -> Record:
+        """The document with its etag and the revision at which it was read.
+
+        Pass the etag as ``expected`` to a later write to say what it is based on; pass
+        the revision to ``changes(since=...)`` to hear of all that came later.
+        Raises as indexing does.
+        """
+        # The revision first: a change that comes between is then heard of twice, not never.
+        revision = self._ground.revision
+        entry = self._get((self._name, id))
+        if entry is None:
+            raise self._missing(id)
+        return Record(Key(self._name, id), decode(entry.data), entry.etag, revision)
+
+    def find(
+        self, on_corrupt: Callable[[Corrupt], object] | None = None, /, **fields: Any
+    ) -> list[Record]:
+        """The documents in which every given top-level field has the given value.
+
+        No fields: all documents.  Values are equal when their JSON is: ``1``,
+        ``1.0`` and ``True`` are three values, and None finds only a field that is there
+        and null.  Looks at every document, one by one: commits made meanwhile
+        may show in some of the records; ``store.snapshot()`` gives one moment.
+
+        Documents that cannot be read are left out, since nobody can tell whether they
+        match; each is passed as a Corrupt to ``on_corrupt``, which may raise it.
+        Raises InvalidDocument for a value that no document can hold.
+        """
+        # Canonical bytes let most documents be passed over without decoding them.
+        needles = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
+        revision = self._ground.revision
+        found = []
+        for id, entry in self._entries(on_corrupt or _ignore):
+            data = entry.data
+            if all(needle in data for needle in needles.values()):
+                document = decode(data)
+                if all(
+                    name in document and canonical({name: document[name]})[1:-1] == needle
+                    for name, needle in needles.items()
+                ):
+                    found.append(Record(Key(self._name, id), document, entry.etag, revision))
+        return found
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, str):
+            return False
+        try:
+            return self._get((self._name, id)) is not None
+        except Corrupt:
+            return True
+        except InvalidKey:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ground.ids(self._name))
+
+    def __len__(self) -> int:
+        return len(self._ground.ids(self._name))
+
+    def values(self) -> ValuesView[Document]:
+        """The documents; see the class on unreadable ones."""
+        return _Values(self, self._decoded)
+
+    def items(self) -> ItemsView[str, Document]:
+        """Ids with their documents; see the class on unreadable ones."""
+        return _Items(self, self._decoded)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name!r} of {self._ground.location}>"
+
+    def _missing(self, id: object) -> NotFound:
+        key = Key(self._name, str(id))
+        return NotFound(f"there is no document {key} in {self._ground.location}", key=key)
+
+    def _entries(self, on_corrupt: Callable[[Corrupt], object]) -> Iterator[tuple[str, Entry]]:
+        """Every document that is there when its turn comes; Corrupt ones are reported."""
+        for id in self._ground.ids(self._name):
+            try:
+                entry = self._get((self._name, id))
+            except Corrupt as error:
+                on_corrupt(error)
+                continue
+            if entry is not None:
+                yield id, entry
+
+    def _decoded(self) -> Iterator[tuple[str, Document]]:
+        unreadable: list[Corrupt] = []
+        for id, entry in self._entries(unreadable.append):
+            yield id, decode(entry.data)
+        if unreadable:
+            first, *others = unreadable
+            for other in others:
+                first.add_note(f"also unreadable: {other}")
+            raise first
+
+
+class Collection(ReadCollection, MutableMapping[str, "Document"]):
+    """A named set of documents that can be written.
+
+    Every call is atomic, and durable on return as the store's ``durability`` says;
+    inside a transaction it takes part in that and is durable when that has committed.
+    Safe for threads and, where the backend allows it, processes.
+
+    Writes raise InvalidDocument for a value that could not be read back as it was,
+    Corrupt for a document that cannot be read (the store never overwrites what it does
+    not understand), Conflict, InvalidKey, LockTimeout, ReadOnly, StorageError, Closed.
+    A write that raises has changed nothing.
+    """
+
+    __slots__ = ("_target",)
+
+    def __init__(self, ground: WritableGround, name: str) -> None:
+        super().__init__(ground, name)
+        self._target = ground
+
+    def __setitem__(self, id: str, document: Document) -> None:
+        self.put(id, document)
+
+    def put(self, id: str, document: Document, *, expected: Expected = ANY) -> Revision | None:
+        """Store a document, whatever was there; returns the revision that it made.
+
+        Returns None when the same value is there already (then nothing is written), and
+        inside a transaction, which has no revision before it commits.
+
+        ``expected``: the etag that must be there, None when nothing may be there.
+        Otherwise Conflict is raised.
+        """
+        data = canonical(document)
+        self._require_writable()
+        current = self._get((self._name, id))
+        if (
+            current is not None
+            and current.data == data
+            and (expected is ANY or expected == current.etag)
+        ):
+            return None
+        commit = self._target.apply([Edit(Key(self._name, id), data, expected)])
+        return None if commit is None else commit.revision
+
+    def patch(self, id: str, changes: Document, *, expected: Expected = ANY) -> Document:
+        """Change some fields of a document; returns the new document.
+
+        ``changes`` is a JSON merge patch (RFC 7386): fields replace or add, None removes,
+        nested objects merge.  Read, merge and write happen under the write lock:
+        no other writer's change is lost.  Raises NotFound when there is no document.
+        """
+        if not isinstance(changes, dict):
+            raise InvalidDocument(
+                f"a patch is a dictionary of fields, not {type(changes).__name__}",
+                key=Key(self._name, id),
+            )
+        merged = b""
+
+        def merge(current: bytes | None) -> bytes:
+            nonlocal merged
+            if current is None:
+                raise self._missing(id)
+            merged = canonical(merge_patch(decode(current), changes))
+            return merged
+
+        self._apply(id, merge, expected)
+        return decode(merged)
+
+    def __delitem__(self, id: str) -> None:
+        self._take(id)
+
+    @overload
+    def pop(self, id: str, /) -> Document: ...
+    @overload
+    def pop(self, id: str, /, default: Document | T) -> Document | T: ...
+    def pop(self, id: str, /, default: Any = _ABSENT) -> Any:
+        """Delete a document and return it; ``default`` when there is none.
+
+        Raises NotFound when there is none and no default.
+        """
+        try:
+            return decode(self._take(id))
+        except NotFound:
+            if default is _ABSENT:
+                raise
+            return default
+
+    def popitem(self) -> tuple[str, Document]:
+        """Delete some document; returns its id and itself.  Raises NotFound when empty."""
+        for id in self:
+            document = self.pop(id, None)
+            if document is not None:
+                return id, document
+        raise NotFound(f"the collection {self._name} of {self._ground.location} is empty")
+
+    def setdefault(self, id: str, default: Document | None = None) -> Document:
+        """The document; if there is none, ``default`` is stored and returned.
+
+        Of several callers at once, one stores its default and all get that.
+        """
+        present = self.get(id)
+        if present is not None:
+            return present
+        data = canonical(default)  # refuses None, as a put would
+        stored = data
+
+        def keep(current: bytes | None) -> bytes:
+            nonlocal stored
+            stored = data if current is None else current
+            return stored
+
+        self._apply(id, keep)
+        return decode(stored)
+
+    def update(self, other: Any = (), /, **documents: Document) -> None:
+        """Store several documents at once: all of them or, when it raises, none."""
+        edits = [
+            Edit(Key(self._name, id), canonical(document))
+            for id, document in dict(other, **documents).items()
+        ]
+        self._require_writable()
+        if edits:
+            self._target.apply(edits)
+
+    def clear(self) -> None:
+        """Delete every document at once: all of them or, when it raises, none."""
+        self._require_writable()
+        edits = [Edit(Key(self._name, id), None) for id in self]
+        if edits:
+            self._target.apply(edits)
+
+    def _take(self, id: str) -> bytes:
+        """Delete a document; returns its canonical bytes."""
+        taken = b""
+
+        def take(current: bytes | None) -> None:
+            nonlocal taken
+            if current is None:
+                raise self._missing(id)
+            taken = current
+
+        self._apply(id, take)
+        return taken
+
+    def _apply(
+        self,
+        id: str,
+        after: Callable[[bytes | None], bytes | None],
+        expected: Expected = ANY,
+    ) -> None:
+        self._require_writable()
+        self._target.apply([Edit(Key(self._name, id), after, expected)])
+
+    def _require_writable(self) -> None:
+        # Asked before looking for changes: whether a write is refused must not depend
+        # on what happens to be stored.
+        if self._target.readonly:
+            raise ReadOnly(
+                f"{self._ground.location} was opened read-only:"
+                " open it with readonly=False to write"
+            )
+
+
+class _Values(ValuesView["Document"]):
+    """Skips what vanishes meanwhile; raises Corrupt at the end, not on the way."""
+
+    def __init__(
+        self, collection: ReadCollection, decoded: Callable[[], Iterator[tuple[str, Document]]]
+    ) -> None:
+        super().__init__(collection)
+        self._decoded = decoded
+
+    def __iter__(self) -> Iterator[Document]:
+        return (document for _, document in self._decoded())
+
+    def __contains__(self, document: object) -> bool:
+        return any(each == document for each in self)
+
+
+class _Items(ItemsView[str, "Document"]):
+    """Skips what vanishes meanwhile; raises Corrupt at the end, not on the way."""
+
+    def __init__(
+        self, collection: ReadCollection, decoded: Callable[[], Iterator[tuple[str, Document]]]
+    ) -> None:
+        super().__init__(collection)
+        self._decoded = decoded
+
+    def __iter__(self) -> Iterator[tuple[str, Document]]:
+        return self._decoded()
+
+
+def _ignore(error: Corrupt) -> None:
+    """What :meth:`ReadCollection.find` does about a document that cannot be read."""
+
+
+def _require_name(name: object) -> None:
+    if not isinstance(name, str) or not all(name.split("/")):
+        raise InvalidKey(f"{name!r} is no name of a collection: use words joined by single slashes")

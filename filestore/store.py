@@ -1,0 +1,287 @@
+"""The store as its users see it, over any backend."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from filestore.collection import Collection
+from filestore.subscription import Subscription, changes_of
+from filestore.transaction import Transaction
+from filestore.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from filestore.backend import Backend, Entry
+    from filestore.model import Change, Commit, Edit, Key, Problem, Revision
+
+
+class Store:
+    """Named collections of documents, with transactions, snapshots and a change feed.
+
+    Get one from :func:`filestore.open`; use it as a context manager, or call :meth:`close`.
+    ``store["volumes"]`` is the collection of that name.  Safe for threads and, where
+    the backend allows it, for any number of processes.  A call that raises
+    has changed nothing; after :meth:`close` every call raises Closed.
+
+    Durability: what a call that has returned wrote is as durable as the ``durability``
+    that the store was opened with says; see :func:`filestore.open`.
+    """
+
+    def __init__(self, backend: Backend, *, actor: str | None = None) -> None:
+        self._backend = backend
+        self._ground = _Ground(backend, actor)
+        self._collections: dict[str, Collection] = {}
+        self._mutex = threading.Lock()
+        self._closed = False
+        self._views: set[View] = set()
+        self._subscriptions: set[Subscription] = set()
+
+    def __getitem__(self, collection: str) -> Collection:
+        """The collection of that name; it need not have documents yet.
+
+        Components joined by ``/`` make nested folders: ``driver_data/lvm1``.  Raises InvalidKey.
+        """
+        found = self._collections.get(collection)
+        if found is None:
+            found = self._collections[collection] = Collection(self._ground, collection)
+        return found
+
+    def __contains__(self, collection: object) -> bool:
+        return collection in self.collections()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.collections())
+
+    def collections(self) -> list[str]:
+        """The names of the collections that have documents, sorted."""
+        transaction = self._ground.joined()
+        return (self._backend if transaction is None else transaction).collections()
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people: a path, a URL, ``memory:``."""
+        return self._backend.location
+
+    @property
+    def readonly(self) -> bool:
+        """Whether every write raises ReadOnly."""
+        return self._backend.readonly
+
+    @property
+    def revision(self) -> Revision:
+        """The number of the newest commit, of any process; 0 in a new store."""
+        return self._backend.revision
+
+    @contextmanager
+    def transaction(
+        self, *, message: str | None = None, actor: str | None = None
+    ) -> Iterator[Transaction]:
+        """Everything written inside the ``with`` block commits at once or not at all.
+
+        The block holds the store's write lock: what it reads stays true until it commits, and
+        other writers wait, so keep it short.  It belongs to its thread: every use of
+        this store in the thread takes part in it (``tx["volumes"]`` and ``store["volumes"]``
+        are the same there), and other threads see nothing of it before it has committed.
+
+        When the block raises, nothing is written.  When it changes nothing, no revision is
+        made.  A transaction inside another joins it: it commits with the outermost
+        block; when the inner block raises, only what was written inside it is taken back, so
+        the outer block may catch the error and go on.  ``message`` and ``actor`` are kept with
+        the commit; those of the outermost block that gives them count, and without
+        any the actor is the store's.
+
+        Raises LockTimeout and ReadOnly on entry; on exit Conflict when a document that the block
+        read and wrote was edited from outside meanwhile, and what writes raise.
+        """
+        outer = self._ground.joined()
+        if outer is not None:
+            with outer.nested(actor, message):
+                yield outer
+            return
+        try:
+            with self._backend.exclusive():
+                transaction = Transaction(self._backend, actor=actor, message=message)
+                self._ground.transaction = transaction
+                try:
+                    yield transaction
+                    transaction.commit(self._ground.actor)
+                finally:
+                    transaction.end()
+                    self._ground.transaction = None
+        finally:
+            if self._closed:
+                self._backend.close()
+
+    def snapshot(self) -> View:
+        """A view of this moment's revision, to be read at leisure; a context manager.
+
+        Takes no lock and copies nothing.  Inside a transaction it shows what was committed
+        before, without the transaction's own writes.
+        """
+        view = View(self._backend, self._forget_view)
+        with self._mutex:
+            self._views.add(view)
+        return view
+
+    def changes(
+        self, since: Revision = 0, collection: str | None = None, id: str | None = None
+    ) -> Iterator[Change]:
+        """What commits after revision ``since`` changed, in order.
+
+        ``collection`` and ``id`` keep to the documents so named.  Ends with the newest commit;
+        begin again after the last change's revision, or use :meth:`watch`.  Commits that the
+        store no longer keeps are left out: the first revision tells.
+        """
+        return (
+            change
+            for commit in self._backend.changes(since)
+            if any(_names(op.key, collection, id) for op in commit.ops)
+            for change in changes_of(commit)
+            if _names(change.key, collection, id)
+        )
+
+    def watch(
+        self,
+        callback: Callable[[Change], object],
+        *,
+        since: Revision | None = None,
+        on_error: Callable[[BaseException], object] | None = None,
+    ) -> Subscription:
+        """Call ``callback`` with every change from now on, or after revision ``since``.
+
+        Changes of this and of other processes, in order, each once, after the commit. The
+        callback runs in a thread of its own with no lock held and may use the store; what it
+        raises goes to ``on_error``, by default :data:`threading.excepthook`, and the next change
+        is delivered all the same.  Ends with the subscription's ``close()`` or the store's.
+        """
+        subscription = Subscription(
+            self._backend,
+            callback,
+            since=since,
+            on_error=on_error,
+            on_close=self._forget_subscription,
+        )
+        with self._mutex:
+            self._subscriptions.add(subscription)
+        return subscription
+
+    def check(self) -> list[Problem]:
+        """Look at everything and say what is wrong; changes nothing."""
+        return self._backend.check()
+
+    def repair(self) -> list[Problem]:
+        """Mend what can be mended without losing a document; returns what is left."""
+        return self._backend.repair()
+
+    def checkpoint(self) -> None:
+        """Make the documents' own files durable, so that the journal is only history."""
+        self._backend.checkpoint()
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for people and monitoring: the backend's, open views and subscriptions."""
+        figures = self._backend.stats()
+        with self._mutex:
+            figures["views"] = len(self._views)
+            figures["subscriptions"] = len(self._subscriptions)
+        return figures
+
+    def close(self) -> None:
+        """Release everything; idempotent.
+
+        Waits for a watcher's callback that is running, unless called by it.  A transaction of
+        this thread is discarded: the end of its block raises Closed.
+        """
+        with self._mutex:
+            self._closed = True
+            subscriptions = list(self._subscriptions)
+            views = list(self._views)
+        for subscription in subscriptions:
+            subscription.close()
+        for view in views:
+            view.close()
+        transaction = self._ground.joined()
+        if transaction is None:
+            self._backend.close()
+        else:
+            # Its block still holds the write lock, and closes the backend after that.
+            transaction.doom()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.location}{' (closed)' if self._closed else ''}>"
+
+    def _forget_view(self, view: View) -> None:
+        with self._mutex:
+            self._views.discard(view)
+
+    def _forget_subscription(self, subscription: Subscription) -> None:
+        with self._mutex:
+            self._subscriptions.discard(subscription)
+
+
+class _Ground:
+    """What the store's collections read and write: the backend, or the thread's transaction.
+
+    The write lock admits one transaction of this handle at a time, so one attribute holds
+    it, and outside any transaction a read pays for one comparison.
+    """
+
+    __slots__ = ("_apply", "_backend", "_get", "actor", "transaction")
+
+    def __init__(self, backend: Backend, actor: str | None) -> None:
+        self._backend = backend
+        self._get = backend.get
+        self._apply = backend.apply
+        self.actor = actor
+        self.transaction: Transaction | None = None
+
+    def joined(self) -> Transaction | None:
+        """The calling thread's transaction."""
+        transaction = self.transaction
+        return transaction if transaction is not None and transaction.mine else None
+
+    @property
+    def location(self) -> str:
+        return self._backend.location
+
+    @property
+    def readonly(self) -> bool:
+        return self._backend.readonly
+
+    @property
+    def revision(self) -> Revision:
+        return self._backend.revision
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        transaction = self.transaction
+        if transaction is None or not transaction.mine:
+            return self._get(key)
+        return transaction.get(key)
+
+    def ids(self, collection: str) -> list[str]:
+        transaction = self.joined()
+        return (self._backend if transaction is None else transaction).ids(collection)
+
+    def apply(self, edits: Sequence[Edit]) -> Commit | None:
+        transaction = self.joined()
+        if transaction is None:
+            return self._apply(edits, actor=self.actor)
+        return transaction.apply(edits)
+
+
+def _names(key: Key, collection: str | None, id: str | None) -> bool:
+    return (collection is None or key.collection == collection) and (id is None or key.id == id)

@@ -1,0 +1,201 @@
+"""Writes that are kept aside until they are committed together.
+
+A transaction holds the store's write lock from its first moment, as SQLite's
+``BEGIN IMMEDIATE`` does: no other writer of the store comes between what it reads and what it
+writes.  Only an edit from outside (an editor, git) can, and that is why
+whatever it read and then changed is committed with the etag that was read as
+``expected``.  What it only read needs no such check: such an edit is recorded after
+the transaction, which is an order in which both can have happened.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from filestore.backend import Entry
+from filestore.collection import Collection
+from filestore.errors import Closed, Conflict, FilestoreError
+from filestore.model import ANY, Edit, Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from filestore.backend import Backend
+    from filestore.model import Commit, Expected, Revision
+
+
+class _Untouched:
+    """The type of what the undo log keeps for a key that had no write."""
+
+
+_UNTOUCHED: Final = _Untouched()
+
+
+class Transaction:
+    """The store as it will be when this transaction has committed (C2).
+
+    Made by :meth:`filestore.Store.transaction`; used like the store, in the thread that
+    began it and until its block ends, after which everything raises Closed.
+    Reads see its own writes and, for the rest, the documents as they are now.
+    """
+
+    def __init__(
+        self, backend: Backend, *, actor: str | None = None, message: str | None = None
+    ) -> None:
+        self._backend = backend
+        self._thread = threading.get_ident()
+        self._ended = False
+        self._doomed = False
+        self._actor = actor
+        self._message = message
+        self._writes: dict[tuple[str, str], Entry | None] = {}
+        self._seen: dict[tuple[str, str], Entry | None] = {}
+        # What each write replaced in _writes, so that a nested block can be taken back.
+        self._undo: list[tuple[tuple[str, str], Entry | None | _Untouched]] = []
+
+    def __getitem__(self, collection: str) -> Collection:
+        """The collection of that name; it need not have documents yet."""
+        self._require_active()
+        return Collection(self, collection)
+
+    def __contains__(self, collection: object) -> bool:
+        return collection in self.collections()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.collections())
+
+    def collections(self) -> list[str]:
+        """The names of the collections that have documents, sorted."""
+        self._require_active()
+        touched = {collection for collection, _ in self._writes}
+        names = set(self._backend.collections()) - touched
+        return sorted(names | {name for name in touched if self.ids(name)})
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people."""
+        return self._backend.location
+
+    @property
+    def readonly(self) -> bool:
+        """Always false: a read-only store begins no transaction."""
+        return self._backend.readonly
+
+    @property
+    def revision(self) -> Revision:
+        """The store's newest revision; this transaction has none before it commits."""
+        self._require_active()
+        return self._backend.revision
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        """A document as this transaction sees it; a ground's method, see Backend."""
+        self._require_active()
+        if key in self._writes:
+            return self._writes[key]
+        entry = self._backend.get(key)
+        self._seen.setdefault(key, entry)
+        return entry
+
+    def ids(self, collection: str) -> list[str]:
+        """The ids as this transaction sees them; a ground's method, see Backend."""
+        self._require_active()
+        ids = dict.fromkeys(self._backend.ids(collection))
+        for (name, id), entry in self._writes.items():
+            if name == collection:
+                if entry is None:
+                    ids.pop(id, None)
+                else:
+                    ids[id] = None
+        return list(ids)
+
+    def apply(self, edits: Sequence[Edit]) -> Commit | None:
+        """Take the edits into the transaction, all or none; a ground's method, see Backend."""
+        self._require_active()
+        decided: list[tuple[tuple[str, str], Entry | None]] = []
+        conflicts: list[Key] = []
+        for edit in edits:
+            current = self.get(edit.key)
+            if edit.expected is not ANY and edit.expected != _etag(current):
+                conflicts.append(edit.key)
+                continue
+            before = None if current is None else current.data
+            after = edit.after(before) if callable(edit.after) else edit.after
+            if after != before:
+                decided.append((edit.key, None if after is None else Entry(after)))
+        if conflicts:
+            raise Conflict(
+                f"{', '.join(map(str, conflicts))} changed since it was read:"
+                " read it again and decide",
+                keys=conflicts,
+            )
+        for key, entry in decided:
+            self._undo.append((key, self._writes.get(key, _UNTOUCHED)))
+            self._writes[key] = entry
+        return None
+
+    @contextmanager
+    def nested(self, actor: str | None, message: str | None) -> Iterator[Transaction]:
+        """A block within the transaction: its writes are taken back when it raises."""
+        self._require_active()
+        mark, before = len(self._undo), (self._actor, self._message)
+        self._actor = self._actor if self._actor is not None else actor
+        self._message = self._message if self._message is not None else message
+        try:
+            yield self
+        except BaseException:
+            self._actor, self._message = before
+            while len(self._undo) > mark:
+                key, replaced = self._undo.pop()
+                if isinstance(replaced, _Untouched):
+                    del self._writes[key]
+                else:
+                    self._writes[key] = replaced
+            raise
+
+    def commit(self, default_actor: str | None) -> Commit | None:
+        """Carry out the writes; for the store, which holds the write lock meanwhile."""
+        self._require_active()
+        if not self._writes:
+            return None
+        return self._backend.apply(
+            [
+                Edit(Key(*key), None if entry is None else entry.data, self._expected(key))
+                for key, entry in self._writes.items()
+            ],
+            actor=self._actor if self._actor is not None else default_actor,
+            message=self._message,
+        )
+
+    def _expected(self, key: tuple[str, str]) -> Expected:
+        return _etag(self._seen[key]) if key in self._seen else ANY
+
+    def doom(self) -> None:
+        """Refuse everything from now on, the commit too: the store is being closed."""
+        self._doomed = True
+
+    def end(self) -> None:
+        """Refuse everything from now on: the block has ended."""
+        self._ended = True
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread is the one that began the transaction."""
+        return threading.get_ident() == self._thread
+
+    def _require_active(self) -> None:
+        if self._ended or self._doomed:
+            raise Closed(
+                "the transaction has ended: begin another"
+                if self._ended
+                else "the store was closed inside the transaction, which was discarded"
+            )
+        if not self.mine:
+            raise FilestoreError(
+                "a transaction is for the thread that began it: use the store in other threads"
+            )
+
+
+def _etag(entry: Entry | None) -> str | None:
+    return None if entry is None else entry.etag

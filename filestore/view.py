@@ -1,0 +1,164 @@
+"""One revision of the whole store, while commits go on.
+
+Nothing is copied when a view is taken.  It asks the backend for the documents of
+now, and the backend tells it of every commit before any read shows it; so what a commit
+replaced is kept aside, and a key that is kept is answered from there.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from filestore.backend import Entry
+from filestore.collection import ReadCollection
+from filestore.errors import Closed, Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from filestore.backend import Backend
+    from filestore.model import Commit, Revision
+
+
+class View:
+    """The documents and ids of one revision; a context manager, safe for threads.
+
+    Made by :meth:`filestore.Store.snapshot`.  It keeps what later commits replace, of this
+    and other processes, so close it when done: memory grows by one old document for each
+    document changed meanwhile.  If the backend loses track of what changed (it says so
+    when another process wrote more than it still keeps), reading raises Conflict: take
+    another snapshot.
+    """
+
+    def __init__(self, backend: Backend, on_close: Callable[[View], object]) -> None:
+        self._backend = backend
+        self._on_close = on_close
+        self._mutex = threading.Lock()
+        self._replaced: dict[tuple[str, str], bytes | None] = {}
+        self._early: list[Commit] = []
+        self._revision: Revision | None = None
+        self._lost = False
+        self._closed = False
+        self._unsubscribe = backend.subscribe(self._observe)
+        # Commits between the two calls belong to the view; those that the backend has yet
+        # to tell of may be on either side, so they wait in _early for the revision.
+        revision = backend.revision
+        with self._mutex:
+            self._revision = revision
+            for commit in self._early:
+                self._keep(commit)
+            self._early = []
+
+    def __getitem__(self, collection: str) -> ReadCollection:
+        """The collection of that name, as it was."""
+        self._require_open()
+        return ReadCollection(self, collection)
+
+    def __contains__(self, collection: object) -> bool:
+        return collection in self.collections()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.collections())
+
+    def collections(self) -> list[str]:
+        """The names of the collections that had documents, sorted."""
+        self._require_open()
+        names = set(self._backend.collections())
+        touched = {collection for collection, _ in self._changed()}
+        return sorted((names - touched) | {name for name in touched if self.ids(name)})
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people."""
+        return self._backend.location
+
+    @property
+    def revision(self) -> Revision:
+        """The revision that the view shows."""
+        self._require_open()
+        assert self._revision is not None
+        return self._revision
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        """A document as it was; a ground's method, see Backend."""
+        self._require_open()
+        with self._mutex:
+            kept = key in self._replaced
+        # Asked before looking at what is kept: if this shows a later commit, the
+        # backend has told of it by now, and what that replaced is kept.
+        entry = None if kept else self._backend.get(key)
+        with self._mutex:
+            self._require_known()
+            if key not in self._replaced:
+                return entry
+            data = self._replaced[key]
+        return None if data is None else Entry(data)
+
+    def ids(self, collection: str) -> list[str]:
+        """The ids as they were; a ground's method, see Backend."""
+        self._require_open()
+        ids = dict.fromkeys(self._backend.ids(collection))
+        for (name, id), data in self._changed().items():
+            if name == collection:
+                if data is None:
+                    ids.pop(id, None)
+                else:
+                    ids[id] = None
+        return list(ids)
+
+    def close(self) -> None:
+        """Let go of the revision; idempotent.  Reading then raises Closed."""
+        if not self._closed:
+            self._closed = True
+            self._unsubscribe()
+            self._on_close(self)
+            with self._mutex:
+                self._replaced.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _observe(self, commits: Sequence[Commit] | None) -> None:
+        with self._mutex:
+            if commits is None:
+                self._lost = True
+                return
+            for commit in commits:
+                if self._revision is None:
+                    self._early.append(commit)
+                else:
+                    self._keep(commit)
+
+    def _keep(self, commit: Commit) -> None:
+        """Keep what the commit replaced, unless the view shows that commit."""
+        assert self._revision is not None
+        if commit.revision > self._revision:
+            for op in commit.ops:
+                self._replaced.setdefault(op.key, op.before)
+
+    def _changed(self) -> dict[tuple[str, str], bytes | None]:
+        with self._mutex:
+            self._require_known()
+            return dict(self._replaced)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Closed("the view was closed: take another snapshot")
+
+    def _require_known(self) -> None:
+        if self._lost:
+            raise Conflict(
+                f"what changed since revision {self._revision} is no longer known:"
+                " take another snapshot",
+                revision=self._revision,
+            )
