@@ -1,0 +1,110 @@
+"""Canonical bytes: what a document is inside the program, and which documents there are.
+
+Compact JSON in UTF-8: keys sorted by code point, nothing escaped that need not be,
+floats as :mod:`filestore.codec.floats` tells.  They are a function of the value alone,
+so that equality of bytes is equality of values and an etag means the same everywhere.
+
+F1: reading what was written gives the value that was written, for every document that
+:func:`canonical` accepts, and it refuses the rest.
+"""
+
+from __future__ import annotations
+
+import marshal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from filestore.codec import floats
+from filestore.codec.limits import MAX_BYTES, MAX_DEPTH
+from filestore.codec.refusal import refuse
+from filestore.errors import InvalidDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filestore.model import Document, Etag
+
+_PLAIN: Final = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_SORT_KEYS
+)
+_PRETTY: Final = _PLAIN | orjson.OPT_INDENT_2
+# In the pretty form a value inside n containers stands on a line indented by 2n, and a
+# raw newline is never part of a string.
+_TOO_DEEP: Final = b"\n" + b"  " * (MAX_DEPTH + 1)
+
+decode: Final[Callable[[bytes], Document]] = orjson.loads
+"""The document of canonical bytes: a fresh one each time, the caller's own."""
+
+
+def canonical(document: object) -> bytes:
+    """The canonical bytes of a document.
+
+    A document is a dict of JSON's types, exactly: str, int of 64 bits (from -2**63 to
+    2**64-1), finite float, bool, None, list, dict with str keys.  Raises InvalidDocument
+    for anything else (naming the field), for a value inside more than :data:`MAX_DEPTH`
+    containers, and for more than :data:`MAX_BYTES` bytes.
+    """
+    if type(document) is dict:
+        try:
+            data = orjson.dumps(document, option=_PLAIN)
+            # orjson writes tuples, UUIDs, NaN and enumerations as something else: what
+            # is read back must be equal.  An enumeration of str or int is equal even to
+            # what it isn't; marshal refuses every type that is not exactly a plain one.
+            marshal.dumps(document, 2)
+            same = orjson.loads(data) == document and not _is_deep(data, document)
+        except (TypeError, ValueError, RecursionError):
+            same = False
+        if same and len(data) <= MAX_BYTES:
+            return data if floats.CONFORMS else floats.conform(data)
+    return _slowly(document)
+
+
+def etag_of(data: bytes) -> Etag:
+    """The etag of canonical bytes: the same in every codec and on every ground."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def pretty(data: bytes) -> bytes:
+    """Canonical bytes with one field a line and a newline at the end."""
+    text = orjson.dumps(orjson.loads(data), option=_PRETTY | orjson.OPT_APPEND_NEWLINE)
+    return text if floats.CONFORMS else floats.conform(text)
+
+
+def as_canonical(raw: bytes) -> bytes | None:
+    """The canonical bytes of JSON that is laid out as :func:`pretty` lays it out; else None.
+
+    Whatever orjson passes over in silence, such as duplicate keys, it writes differently.
+    """
+    try:
+        document = orjson.loads(raw)
+    except ValueError:
+        return None
+    if type(document) is not dict:
+        return None
+    data = orjson.dumps(document, option=_PLAIN)
+    if not floats.CONFORMS:
+        data = floats.conform(data)
+    return data if pretty(data) == raw and raw.find(_TOO_DEEP) < 0 else None
+
+
+def _is_deep(data: bytes, document: object) -> bool:
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return False
+    return orjson.dumps(document, option=_PRETTY).find(_TOO_DEEP) >= 0
+
+
+def _slowly(document: object) -> bytes:
+    """Say what is wrong with the document; its bytes if it is only close to a limit of Python."""
+    refuse(document)
+    data = orjson.dumps(document, option=_PLAIN)
+    if len(data) > MAX_BYTES:
+        raise InvalidDocument(
+            f"the document has {len(data):,} bytes: at most {MAX_BYTES:,} can be stored;"
+            " keep large data in files of their own and their paths in the document"
+        )
+    return data if floats.CONFORMS else floats.conform(data)

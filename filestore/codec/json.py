@@ -1,0 +1,67 @@
+"""Documents in JSON files: two spaces a level, keys sorted, one field a line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from filestore.codec.canonical import as_canonical, canonical, pretty
+from filestore.codec.json_faults import find_fault
+from filestore.codec.limits import check_encoded, check_raw
+from filestore.errors import Corrupt
+
+
+class JsonCodec:
+    """See :class:`filestore.codec.Codec`."""
+
+    name: Final = "json"
+    suffix: Final = ".json"
+
+    def encode(self, data: bytes) -> bytes:
+        return check_encoded(pretty(data))
+
+    def parse(self, raw: bytes) -> bytes:
+        check_raw(raw)
+        data = as_canonical(raw)
+        return _read_strictly(raw) if data is None else data
+
+
+JSON: Final = JsonCodec()
+
+
+def _read_strictly(raw: bytes) -> bytes:
+    """Read what is not laid out as we would; find what orjson passes over in silence.
+
+    orjson keeps the last of duplicate keys, and makes floats of too large integers.
+    """
+    text = _text(raw)
+    try:
+        return canonical(json.loads(text, object_pairs_hook=_object))
+    except (ValueError, RecursionError) as error:
+        fault = find_fault(text)
+        if fault is None:  # pragma: no cover - it knows whatever json and canonical refuse
+            raise Corrupt(f"the file is no JSON document: {error}") from error
+        raise Corrupt(fault.message, line=fault.line) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("duplicate key")
+    return result
+
+
+def _text(raw: bytes) -> str:
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise Corrupt(
+            "the file begins with a byte order mark: save it as UTF-8 without one", line=1
+        )
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Corrupt(
+            f"byte {error.start} is not valid UTF-8: save the file as UTF-8",
+            line=raw.count(b"\n", 0, error.start) + 1,
+        ) from error

@@ -1,0 +1,32 @@
+"""How large a document may be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from filestore.errors import Corrupt, InvalidDocument
+
+MAX_DEPTH: Final = 100
+"""Containers that may be around any value of a document, the document itself among them."""
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that a document may have, in its canonical form and in its file."""
+
+
+def check_raw(raw: bytes) -> None:
+    """Raise Corrupt for a file that is empty or too large to be one of ours."""
+    if len(raw) > MAX_BYTES:
+        raise Corrupt(
+            f"the file has {len(raw):,} bytes: a document has at most {MAX_BYTES:,}", line=1
+        )
+    if not raw or raw.isspace():
+        raise Corrupt("the file is empty: write a document, at least {}, or remove it", line=1)
+
+
+def check_encoded(raw: bytes) -> bytes:
+    """Raise InvalidDocument for a file that would be too large to be read again."""
+    if len(raw) > MAX_BYTES:
+        raise InvalidDocument(
+            f"the document's file would have {len(raw):,} bytes: at most {MAX_BYTES:,} are possible"
+        )
+    return raw
