@@ -1,0 +1,1 @@
+"""Adapters to software that is not ours, each optional and imported on its own."""

@@ -1,0 +1,75 @@
+"""What a set writes: the fields that changed, merged into the document that is there.
+
+Pure but for reading the objects.  Cinder's own trackers see assignments to
+fields; changes inside dictionaries are found by comparing.
+"""
+
+# ruff: noqa: SLF001  # the trackers of Cinder's objects are attributes they call private
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from filestore.model import Document
+
+
+def changed_fields(
+    ovo: Any, fields: Document, seen: Mapping[str, Any], maps: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """The names of ``fields`` that were assigned, and of ``maps`` changed only inside.
+
+    ``seen``: values that nothing tracks, as they were last read or written.
+    cinderlib's ``obj_what_changed`` can't be asked: it goes round in circles
+    between a volume and its snapshots.
+    """
+    assigned = {name for name in ovo._changed_fields if name in fields}
+    assigned.update(
+        name for name, value in seen.items() if name in fields and fields[name] != value
+    )
+    inside = {
+        name
+        for name in maps
+        if name not in assigned
+        and fields.get(name) is not None
+        and fields[name] != original(ovo, name)
+    }
+    return assigned, inside
+
+
+def original(ovo: Any, name: str) -> Document:
+    """A volume's or snapshot's metadata as it was when its changes were last reset."""
+    return getattr(ovo, f"_orig_{name}", {})
+
+
+def merged(
+    current: Document | None,
+    fields: Document,
+    assigned: Collection[str],
+    inside: Mapping[str, Document],
+) -> Document:
+    """The document to write.
+
+    ``fields``: all fields of the resource, None for null.  ``inside``: the maps
+    of which only some keys changed, with what they were before.  With nothing
+    there or nothing changed, all fields are written.
+    """
+    document = dict(current or {})
+    if current is None or not (assigned or inside):
+        document.update(fields)
+    else:
+        document.update((name, fields[name]) for name in assigned)
+        for name, before in inside.items():
+            document[name] = merged_map(document.get(name) or {}, before, fields[name])
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def merged_map(current: Document, before: Document, after: Document) -> Document:
+    """``current`` with what was done between ``before`` and ``after``."""
+    result = {key: value for key, value in current.items() if key in after or key not in before}
+    result.update(
+        (key, value) for key, value in after.items() if key not in before or before[key] != value
+    )
+    return result

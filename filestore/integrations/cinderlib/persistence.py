@@ -1,0 +1,347 @@
+"""cinderlib's persistence plugin over a store.
+
+What it keeps to, beyond the methods' signatures:
+
+* A set is an upsert of what changed.  A resource that is not there yet, or in
+  which nothing changed, is written whole.  What another process wrote to other
+  fields, and to other keys of the metadata, stays.  Reading, merging and
+  writing are one step under the store's lock.
+* What changed is what Cinder's tracker says and what was changed in place:
+  metadata, and the dictionaries that nothing tracks (``connection_info``,
+  ``connector``, extra specs and qos specs).
+* A set brings back what was deleted: ``deleted`` is for soft deletes alone.
+* Every get makes new objects, and leaves snapshots and connections to be loaded
+  when they are asked for.
+* A document that cannot be read makes the listings that would contain it raise
+  Corrupt: a snapshot missing from a listing would let its volume be deleted.
+"""
+
+# ruff: noqa: SLF001  # cinderlib hands its plugins objects whose parts it calls private
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cinderlib
+from cinder import objects as ovos
+from cinderlib import objects
+from cinderlib.persistence import base
+from oslo_utils import timeutils
+
+import filestore
+from filestore.integrations.cinderlib.changes import changed_fields, merged, original
+from filestore.integrations.cinderlib.database import Database
+from filestore.integrations.cinderlib.documents import (
+    Shape,
+    decode_type,
+    encode_type,
+    plain,
+    timestamp,
+)
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import os
+    from contextlib import AbstractContextManager
+
+    from filestore.model import Document
+
+VOLUMES = "volumes"
+SNAPSHOTS = "snapshots"
+CONNECTIONS = "connections"
+KEY_VALUES = "key_values"
+
+_SEEN = "_filestore_seen"
+"""Attribute of an object: its untracked parts as the store has them."""
+
+
+class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  # cinderlib has no types
+    """Keeps volumes, snapshots, connections and key-values in a store.
+
+    ``path``: the store, made when it is not there.  ``codec``: ``json`` or
+    ``yaml``, for a new store; None for the store's own.  ``durability``:
+    ``full``, ``normal`` or ``off``.  ``soft_deletes``: what is deleted stays,
+    marked and hidden.  ``lock_timeout``: seconds to wait for another writer.
+    ``file_mode``: permissions of the files, as a number or octal digits
+    (``"0640"``); None for the store's own, 0600.
+
+    Safe for threads and processes.  :meth:`close` also takes back what
+    :attr:`db` changed in Cinder's classes.
+    """
+
+    def __init__(  # noqa: PLR0917  # cinderlib passes them by name
+        self,
+        path: str | os.PathLike[str],
+        codec: str | None = None,
+        durability: str = "full",
+        soft_deletes: bool = False,
+        lock_timeout: float = 10.0,
+        file_mode: int | str | None = None,
+    ) -> None:
+        options: dict[str, Any] = {}
+        if file_mode is not None:
+            options["file_mode"] = _permissions(file_mode)
+        self.soft_deletes = soft_deletes
+        self._store = filestore.open(
+            path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
+        )
+        self._database: Database | None = None
+        self._shapes: dict[str, Shape] = {}
+        super().__init__()
+
+    @property
+    def store(self) -> filestore.Store:
+        """The store itself, for transactions, the change feed, check and so on."""
+        return self._store
+
+    @property
+    def db(self) -> Database:
+        """What drivers use as Cinder's database.
+
+        The first use replaces methods of Cinder's object classes; so does one
+        after cinderlib has come back to this plugin from another.
+        """
+        if self._database is None:
+            self._database = Database(self)
+        elif self._is_current() and not self._database.installed:
+            self._database.withdraw()
+            self._database = Database(self)
+        return self._database
+
+    def _is_current(self) -> bool:
+        return getattr(cinderlib.Backend, "persistence", None) is self
+
+    def close(self) -> None:
+        """Take back what :attr:`db` replaced and close the store; idempotent."""
+        if self._database is not None:
+            self._database.withdraw()
+        self._store.close()
+
+    def exclusive(self) -> AbstractContextManager[Any]:
+        """Hold the store's write lock: what is read inside stays true until it ends.
+
+        What is set and deleted inside is one commit.
+        """
+        return self._store.transaction()
+
+    # Reading
+
+    def get_volumes(
+        self,
+        volume_id: str | None = None,
+        volume_name: str | None = None,
+        backend_name: str | None = None,
+    ) -> list[Any]:
+        """The volumes that match every filter given; an empty filter is none."""
+        result = []
+        for key, document in self._find(VOLUMES, volume_id, display_name=volume_name):
+            backend = _backend_of_host(document.get("host"))
+            if not backend_name or backend == backend_name:
+                result.append(self._volume(key, document, backend))
+        return result
+
+    def get_snapshots(
+        self,
+        snapshot_id: str | None = None,
+        snapshot_name: str | None = None,
+        volume_id: str | None = None,
+    ) -> list[Any]:
+        """The snapshots that match every filter given; an empty filter is none."""
+        found = self._find(SNAPSHOTS, snapshot_id, display_name=snapshot_name, volume_id=volume_id)
+        return [self._snapshot(key, document) for key, document in found]
+
+    def get_connections(
+        self, connection_id: str | None = None, volume_id: str | None = None
+    ) -> list[Any]:
+        """The connections that match every filter given; an empty filter is none."""
+        found = self._find(CONNECTIONS, connection_id, volume_id=volume_id)
+        return [self._connection(key, document) for key, document in found]
+
+    def get_key_values(self, key: str | None = None) -> list[Any]:
+        """The key-value of a key, or all of them."""
+        return [
+            objects.KeyValue(found.id, document.get("value"))
+            for found, document in self._find(KEY_VALUES, key)
+        ]
+
+    def _find(
+        self, collection: str, id: str | None, **filters: str | None
+    ) -> list[tuple[Key, Document]]:
+        documents = self._store[collection]
+        wanted = {name: value for name, value in filters.items() if value}
+        if id:
+            document = documents.get(id)
+            if document is None or any(document.get(name) != wanted[name] for name in wanted):
+                return []
+            found = [(Key(collection, id), document)]
+        elif wanted:
+            found = [(record.key, record.document) for record in documents.find(_raise, **wanted)]
+        else:
+            found = [(Key(collection, each), document) for each, document in documents.items()]
+        return [(key, document) for key, document in found if not document.get("deleted")]
+
+    def _volume(self, key: Key, document: Document, backend: str) -> Any:
+        type_document = document.get("volume_type")
+        ovo = self._shape(VOLUMES).decode(key, document, objects.CONTEXT)
+        if type_document is not None:
+            type_id = document.get("volume_type_id") or key.id
+            vars(ovo)["_obj_volume_type"] = decode_type(type_id, type_document, objects.CONTEXT)
+            vars(ovo)[_SEEN] = {"volume_type": type_document}
+        volume = objects.Volume(None, __ovo=ovo)
+        volume.backend = _loaded(backend)
+        return volume
+
+    def _snapshot(self, key: Key, document: Document) -> Any:
+        backend = document.get("backend") or ""
+        document.setdefault("progress", backend)
+        document.setdefault("metadata", {})
+        ovo = self._shape(SNAPSHOTS).decode(key, document, objects.CONTEXT)
+        # The constructor wants the backend's name in ``progress`` and the backend loaded.
+        snapshot = objects.Snapshot.__new__(objects.Snapshot)
+        vars(snapshot).update(backend=_loaded(backend), _ovo=ovo)
+        ovo._cl_obj_ = snapshot
+        return snapshot
+
+    def _connection(self, key: Key, document: Document) -> Any:
+        ovo = self._shape(CONNECTIONS).decode(key, document, objects.CONTEXT)
+        info = ovo.connection_info
+        if info and info.get("conn"):
+            connection = objects.Connection(None, volume=None, __ovo=ovo)
+        else:
+            # The constructor fails on a connection that has no information.
+            ovo.connection_info = None
+            connection = objects.Connection(None, volume=None, use_multipath=False, __ovo=ovo)
+            ovo.connection_info = info
+        ovo._changed_fields.clear()
+        vars(ovo)[_SEEN] = {name: plain(getattr(ovo, name)) for name in _UNTRACKED}
+        return connection
+
+    # Writing
+
+    def set_volume(self, volume: Any) -> None:
+        """Write what changed in a volume, or all of it when nothing did."""
+        self._write(VOLUMES, volume, {})
+        super().set_volume(volume)
+
+    def set_snapshot(self, snapshot: Any) -> None:
+        """Write what changed in a snapshot, or all of it when nothing did."""
+        backend = getattr(snapshot.backend, "id", snapshot.backend)
+        self._write(SNAPSHOTS, snapshot, {"backend": backend})
+        super().set_snapshot(snapshot)
+
+    def set_connection(self, connection: Any) -> None:
+        """Write what changed in a connection, or all of it when nothing did."""
+        self._write(CONNECTIONS, connection, {})
+        super().set_connection(connection)
+
+    def set_key_value(self, key_value: Any) -> None:
+        """Write a key-value; the value must be one that JSON has."""
+        self._store[KEY_VALUES][key_value.key] = {"value": key_value.value}
+        super().set_key_value(key_value)
+
+    def delete_volume(self, volume: Any) -> None:
+        """Delete a volume, if it is there."""
+        when = self._delete(VOLUMES, volume.id, {"status": "deleted"})
+        super().delete_volume(volume)
+        self._note_deletion(volume, when)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        """Delete a snapshot, if it is there."""
+        when = self._delete(SNAPSHOTS, snapshot.id, {"status": "deleted"})
+        super().delete_snapshot(snapshot)
+        self._note_deletion(snapshot, when)
+
+    def delete_connection(self, connection: Any) -> None:
+        """Delete a connection, if it is there."""
+        when = self._delete(CONNECTIONS, connection.id, {"attach_status": "deleted"})
+        super().delete_connection(connection)
+        self._note_deletion(connection, when)
+
+    def delete_key_value(self, key_value: Any) -> None:
+        """Delete the key-value with this object's key, if it is there."""
+        self._store[KEY_VALUES].pop(key_value.key, None)
+        super().delete_key_value(key_value)
+
+    def _write(self, collection: str, resource: Any, beside: Document) -> None:
+        """Merge what changed in ``resource`` into its document, with the fields ``beside`` it."""
+        ovo = resource._ovo
+        if ovo.deleted:
+            ovo.deleted = False
+            ovo.deleted_at = None
+        shape = self._shape(collection)
+        fields = shape.encode(ovo)
+        untracked: Document = {}
+        if collection == VOLUMES:
+            untracked["volume_type"] = encode_type(vars(ovo).get("_obj_volume_type"))
+        elif collection == CONNECTIONS:
+            untracked = {name: fields.get(name) for name in _UNTRACKED}
+        fields.update(untracked)
+        fields.update(beside)
+        assigned, inside = changed_fields(ovo, fields, vars(ovo).get(_SEEN, {}), shape.maps)
+        before = {name: original(ovo, name) for name in inside}
+        with self._store.transaction() as tx:
+            documents = tx[collection]
+            documents[ovo.id] = merged(documents.get(ovo.id), fields, assigned, before)
+        vars(ovo)[_SEEN] = untracked
+
+    def _delete(self, collection: str, id: str, marks: Document) -> dt.datetime:
+        """Delete or mark a document; returns the time it is marked with."""
+        when: dt.datetime = timeutils.utcnow()
+        if not self.soft_deletes:
+            self._store[collection].pop(id, None)
+            return when
+        marks = {**marks, "deleted": True, "deleted_at": timestamp(when)}
+        with self._store.transaction() as tx:
+            document = tx[collection].get(id)
+            if document is not None and not document.get("deleted"):
+                tx[collection][id] = {**document, **marks}
+        return when
+
+    @staticmethod
+    def _note_deletion(resource: Any, when: dt.datetime) -> None:
+        resource._ovo.deleted_at = when
+        resource._ovo.obj_reset_changes(("deleted_at",))
+
+    def _shape(self, collection: str) -> Shape:
+        shape = self._shapes.get(collection)
+        if shape is None:
+            shape = self._shapes[collection] = Shape(*_SHAPES[collection])
+        return shape
+
+
+_UNTRACKED = ("connection_info", "connector")
+
+_SHAPES: dict[str, tuple[Any, tuple[str, ...]]] = {
+    # The fields named here are loaded when they are asked for.
+    VOLUMES: (ovos.Volume, ("snapshots", "volume_attachment")),
+    SNAPSHOTS: (ovos.Snapshot, ("volume",)),
+    CONNECTIONS: (ovos.VolumeAttachment, ("volume",)),
+}
+
+
+def _backend_of_host(host: str | None) -> str:
+    return (host or "").split("@")[-1].split("#")[0]
+
+
+def _loaded(name: str) -> Any:
+    """The backend of this name; the name itself while it is not loaded.
+
+    Whatever ``fail_on_missing_backend`` says: one volume of a backend that is
+    not loaded must not keep all others from being listed.
+    """
+    return cinderlib.Backend.backends.get(name, name)
+
+
+def _permissions(file_mode: int | str) -> int:
+    try:
+        mode = int(file_mode, 8) if isinstance(file_mode, str) else file_mode
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise ValueError(f"file_mode must be permissions such as '0640', not {file_mode!r}")
+    return mode
+
+
+def _raise(error: Exception) -> None:
+    raise error
