@@ -6,11 +6,13 @@ anything else, lists too, replaces what was there.  So a patch can't set a field
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filestore.codec import MAX_DEPTH
 from filestore.errors import InvalidDocument
-from filestore.model import Document
+
+if TYPE_CHECKING:
+    from filestore.model import Document
 
 
 def merge_patch(document: Document | None, patch: Document) -> Document:

@@ -50,6 +50,7 @@ def canonical(document: object) -> bytes:
     containers, and for more than :data:`MAX_BYTES` bytes.
     """
     if type(document) is dict:
+        data = b""
         try:
             data = orjson.dumps(document, option=_PLAIN)
             # orjson writes tuples, UUIDs, NaN and enumerations as something else: what

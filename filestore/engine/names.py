@@ -174,10 +174,11 @@ def _encode(
         if len(token) > room:
             pieces.append([])
             room = limit - 1
+        begins = not pieces[-1]
         if (
             offset in escaped
-            or not pieces[-1]
-            and (byte in front or _is_reserved(data[offset : offset + 5].decode("latin-1")))
+            or (begins and byte in front)
+            or (begins and _is_reserved(data[offset : offset + 5].decode("latin-1")))
         ):
             token = f"%{byte:02x}"
         elif byte in _LETTERS:
@@ -245,4 +246,4 @@ def _utf8(name: str, what: str) -> bytes:
 
 def _shown(name: str) -> str:
     """The name for a message: printable, and not longer than a line."""
-    return ascii(name) if len(name) <= 40 else f"{ascii(name[:30])}..."
+    return ascii(name) if len(name) <= 40 else f"{name[:30]!a}..."
