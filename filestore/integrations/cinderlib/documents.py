@@ -65,6 +65,7 @@ Example, ``volumes/0b0a5b7e-….json``::
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cinder import objects as ovos
@@ -72,11 +73,12 @@ from oslo_serialization import jsonutils
 from oslo_versionedobjects import fields as ovo_fields
 
 from filestore.errors import Corrupt
+from filestore.model import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from filestore.model import Document, Key
+    from filestore.model import Document
 
 UTC = dt.UTC
 _SCALARS = frozenset((str, int, bool, float, type(None)))
@@ -90,14 +92,14 @@ def plain(value: Any) -> Any:
     """
     if type(value) in _SCALARS:
         return value
+    if isinstance(value, dt.datetime):
+        return timestamp(value)
     if isinstance(value, dict):
         return {k if isinstance(k, str) else str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted((plain(item) for item in value), key=repr)
-    if isinstance(value, dt.datetime):
-        return timestamp(value)
     return jsonutils.to_primitive(value, convert_instances=True)
 
 
@@ -117,75 +119,67 @@ def moment(value: str) -> dt.datetime:
 class Shape:
     """How one of Cinder's object classes is laid out as a document.
 
+    ``lazy``: fields that are left to be loaded when they are asked for.
+    ``complete``: a field that the document does not have is null; otherwise it is not set.
     Made at first use, not at import: cinderlib replaces fields of the classes
     when it is set up with ``non_uuid_ids``.
 
     Objects are made by filling their ``__dict__`` instead of assigning field by
-    field, which costs Cinder 40 µs a volume in coercions.  A stored value that
+    field, which costs Cinder ten times as much in coercions.  A stored value that
     has the field's exact type is what the coercion would return; any other goes
     through it.  Where the class keeps attributes besides those known here (another
     release of Cinder), objects are made by assignment after all.
     """
 
-    # What Cinder's constructors set besides the fields themselves.
-    _KNOWN = frozenset(
-        (
-            "_changed_fields",
-            "_context",
-            "_orig_metadata",
-            "_orig_admin_metadata",
-            "_orig_glance_metadata",
-        )
+    # What Cinder's constructors set besides the fields themselves: copies of maps, to
+    # find changes inside them, and the rest.
+    _ORIGINALS = (
+        ("_orig_metadata", "metadata"),
+        ("_orig_admin_metadata", "admin_metadata"),
+        ("_orig_glance_metadata", "glance_metadata"),
+        ("_init_specs", "specs"),
     )
+    _KNOWN = frozenset(("_changed_fields", "_context", *(name for name, _ in _ORIGINALS)))
 
-    def __init__(self, ovo_class: Any, lazy: Iterable[str]) -> None:
+    def __init__(self, ovo_class: Any, lazy: Iterable[str] = (), complete: bool = True) -> None:
         self.ovo_class = ovo_class
-        extra = set(ovo_class.obj_extra_fields)
-        lazily = set(lazy)
-        self.fields: dict[str, Any] = {}
+        extra = {*ovo_class.obj_extra_fields, *lazy}
         self._readers: dict[str, tuple[str, type | None, Callable[..., Any]]] = {}
         self._blank: dict[str, Any] = {}
         for name, field in ovo_class.fields.items():
-            if name in lazily:
+            if name in extra:
                 continue
-            if field.nullable:
+            if field.nullable and complete:
                 self._blank["_obj_" + name] = None
-            if not isinstance(field, ovo_fields.ObjectField) and name not in extra:
-                self.fields[name] = field
+            if not isinstance(field, ovo_fields.ObjectField):
                 self._readers[name] = ("_obj_" + name, *_reader(name, field))
-        self.maps = tuple(
-            name
-            for name in ("metadata", "admin_metadata", "glance_metadata")
-            if name in self.fields
+        probe = vars(ovo_class())
+        self._originals = tuple(
+            (original, name, "_obj_" + name)
+            for original, name in self._ORIGINALS
+            if original in probe
         )
-        self._originals = tuple((f"_orig_{name}", f"_obj_{name}") for name in self.maps)
-        probe = ovo_class()
-        probe.obj_reset_changes()
-        self.transparent = all(
-            name in self._KNOWN or name.startswith("_obj_") for name in vars(probe)
-        )
+        self.maps = tuple(name for _, name, _ in self._originals)
+        self.transparent = all(name in self._KNOWN or name.startswith("_obj_") for name in probe)
 
     def encode(self, ovo: Any) -> Document:
         """The fields as a document has them; None for null, nothing for a field not set."""
         have = vars(ovo)
         document: Document = {}
         for name, (attribute, _, _) in self._readers.items():
-            try:
+            if attribute in have:
                 value = have[attribute]
-            except KeyError:
-                continue
-            if type(value) not in _SCALARS:
-                value = timestamp(value) if isinstance(value, dt.datetime) else plain(value)
-            document[name] = value
+                document[name] = value if type(value) in _SCALARS else plain(value)
         return document
 
     def decode(self, key: Key, document: Document, context: Any) -> Any:
         """A new object of the document, with nothing marked as changed.
 
-        Raises Corrupt when a value is not one its field can have.
+        Takes the document over.  Raises Corrupt when a value is not one its field can have.
         """
         if not self.transparent:
             return self.decode_by_assignment(key, document, context)
+        document["id"] = key.id
         ovo = self.ovo_class.__new__(self.ovo_class)
         have = ovo.__dict__
         have.update(self._blank)
@@ -202,11 +196,10 @@ class Shape:
             else:
                 try:
                     have[attribute] = read(ovo, value)
-                except (ValueError, TypeError) as error:
+                except (ValueError, TypeError, AttributeError) as error:
                     raise _unreadable(key, name, value, error) from error
-        have["_obj_id"] = key.id
-        for original, attribute in self._originals:
-            have[original] = dict(have.get(attribute) or {})
+        for original, name, attribute in self._originals:
+            have[original] = document[name] if have.get(attribute) else {}
         return ovo
 
     def decode_by_assignment(self, key: Key, document: Document, context: Any) -> Any:
@@ -215,7 +208,7 @@ class Shape:
         for attribute in self._blank:
             setattr(ovo, attribute[len("_obj_") :], None)
         for name, value in {**document, "id": key.id}.items():
-            if name in self.fields and value is not None:
+            if name in self._readers and value is not None:
                 try:
                     setattr(ovo, name, value)
                 except (ValueError, TypeError) as error:
@@ -250,13 +243,14 @@ def _reader(name: str, field: Any) -> tuple[type | None, Callable[..., Any]]:
         return int, coerce
     if isinstance(field, ovo_fields.DateTimeField):
         return None, lambda _ovo, value: moment(value)
-    if isinstance(field, ovo_fields.DictOfStringsField):
+    if isinstance(field, ovo_fields.DictOfStringsField | ovo_fields.DictOfNullableStringsField):
         element = field._type._element_type  # noqa: SLF001  # the coercion has no other name
+        taken = frozenset((str, type(None)) if element.nullable else (str,))
 
         def read_map(ovo: Any, value: Any) -> Any:
-            if not all(type(item) is str for item in value.values()):
+            if not all(type(item) in taken for item in value.values()):
                 return coerce(ovo, value)
-            result = ovo_fields.CoercedDict()
+            result = ovo_fields.CoercedDict.__new__(ovo_fields.CoercedDict)
             result.enable_coercing(element, ovo, name)
             dict.update(result, value)
             return result
@@ -292,33 +286,33 @@ def encode_type(ovo: Any) -> Document | None:
     return document
 
 
-def decode_type(type_id: str, document: Document, context: Any) -> Any:
-    """What :func:`encode_type` made a document of."""
-    values = dict(document)
+def decode_type(key: Key, type_id: str, document: Document, context: Any) -> Any:
+    """What :func:`encode_type` made a document of; ``key`` is its volume's."""
+    values = {"name": type_id, "extra_specs": {}, **_TYPE_IMPLIED, **document}
     nested = values.pop("qos_specs", None)
-    values = {"id": type_id, "name": type_id, "qos_specs_id": None, **_TYPE_IMPLIED, **values}
-    values.setdefault("extra_specs", {})
     qos = None
     if nested is not None:
-        qos = _made(
-            ovos.QualityOfServiceSpecs,
-            {"id": type_id, "name": type_id, **nested},
-            context,
+        qos_id = nested.get("id", type_id)
+        qos = _shape(ovos.QualityOfServiceSpecs).decode(
+            Key(key.collection, qos_id), {"name": type_id, "specs": {}, **nested}, context
         )
-        values["qos_specs_id"] = qos.id
-    volume_type = _made(ovos.VolumeType, values, context)
-    volume_type.qos_specs = qos
-    volume_type.obj_reset_changes()
+        values["qos_specs_id"] = qos_id
+    volume_type = _shape(ovos.VolumeType).decode(Key(key.collection, type_id), values, context)
+    vars(volume_type).setdefault("_obj_qos_specs_id", None)
+    vars(volume_type)["_obj_qos_specs"] = qos
     return volume_type
+
+
+@cache
+def _shape(ovo_class: Any) -> Shape:
+    return Shape(ovo_class, complete=False)
 
 
 def _set_fields(ovo: Any) -> Document:
     return {
-        name: plain(getattr(ovo, name))
-        for name, field in ovo.fields.items()
-        if not isinstance(field, ovo_fields.ObjectField)
-        and ovo.obj_attr_is_set(name)
-        and getattr(ovo, name) is not None
+        name: value
+        for name, value in _shape(ovo.__class__).encode(ovo).items()
+        if value is not None
     }
 
 
@@ -326,10 +320,3 @@ def _leave_out(document: Document, implied: Document) -> None:
     for name, value in implied.items():
         if document.get(name) == value:
             document.pop(name, None)
-
-
-def _made(ovo_class: Any, values: Document, context: Any) -> Any:
-    known = {name: value for name, value in values.items() if name in ovo_class.fields}
-    ovo = ovo_class(context, **known)
-    ovo.obj_reset_changes()
-    return ovo

@@ -20,40 +20,40 @@ What it keeps to, beyond the methods' signatures:
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cinderlib
-from cinder import objects as ovos
 from cinderlib import objects
 from cinderlib.persistence import base
 from oslo_utils import timeutils
 
 import filestore
+from filestore.errors import Conflict
+from filestore.integrations.cinderlib import resources
 from filestore.integrations.cinderlib.changes import changed_fields, merged, original
 from filestore.integrations.cinderlib.database import Database
-from filestore.integrations.cinderlib.documents import (
-    Shape,
-    decode_type,
-    encode_type,
-    plain,
-    timestamp,
+from filestore.integrations.cinderlib.documents import timestamp
+from filestore.integrations.cinderlib.resources import (
+    CONNECTIONS,
+    KEY_VALUES,
+    SNAPSHOTS,
+    VOLUMES,
+    backend_of_host,
 )
 from filestore.model import Key
 
 if TYPE_CHECKING:
     import datetime as dt
     import os
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from filestore.model import Document
 
-VOLUMES = "volumes"
-SNAPSHOTS = "snapshots"
-CONNECTIONS = "connections"
-KEY_VALUES = "key_values"
-
-_SEEN = "_filestore_seen"
-"""Attribute of an object: its untracked parts as the store has them."""
+_ATTEMPTS = 5
+"""How often to merge anew when an editor changes the same document meanwhile."""
 
 
 class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  # cinderlib has no types
@@ -87,7 +87,6 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
             path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
         )
         self._database: Database | None = None
-        self._shapes: dict[str, Shape] = {}
         super().__init__()
 
     @property
@@ -134,12 +133,12 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         backend_name: str | None = None,
     ) -> list[Any]:
         """The volumes that match every filter given; an empty filter is none."""
-        result = []
-        for key, document in self._find(VOLUMES, volume_id, display_name=volume_name):
-            backend = _backend_of_host(document.get("host"))
-            if not backend_name or backend == backend_name:
-                result.append(self._volume(key, document, backend))
-        return result
+        with _collector_paused():
+            return [
+                resources.volume(key, document)
+                for key, document in self._find(VOLUMES, volume_id, display_name=volume_name)
+                if not backend_name or backend_of_host(document.get("host")) == backend_name
+            ]
 
     def get_snapshots(
         self,
@@ -148,15 +147,22 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         volume_id: str | None = None,
     ) -> list[Any]:
         """The snapshots that match every filter given; an empty filter is none."""
-        found = self._find(SNAPSHOTS, snapshot_id, display_name=snapshot_name, volume_id=volume_id)
-        return [self._snapshot(key, document) for key, document in found]
+        filters = {"display_name": snapshot_name, "volume_id": volume_id}
+        with _collector_paused():
+            return [
+                resources.snapshot(key, document)
+                for key, document in self._find(SNAPSHOTS, snapshot_id, **filters)
+            ]
 
     def get_connections(
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Any]:
         """The connections that match every filter given; an empty filter is none."""
-        found = self._find(CONNECTIONS, connection_id, volume_id=volume_id)
-        return [self._connection(key, document) for key, document in found]
+        with _collector_paused():
+            return [
+                resources.connection(key, document)
+                for key, document in self._find(CONNECTIONS, connection_id, volume_id=volume_id)
+            ]
 
     def get_key_values(self, key: str | None = None) -> list[Any]:
         """The key-value of a key, or all of them."""
@@ -167,72 +173,41 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
 
     def _find(
         self, collection: str, id: str | None, **filters: str | None
-    ) -> list[tuple[Key, Document]]:
+    ) -> Iterator[tuple[Key, Document]]:
+        """The documents that are there, not deleted and equal in the filters that are given."""
         documents = self._store[collection]
         wanted = {name: value for name, value in filters.items() if value}
+        found: Iterable[tuple[str, Document]]
         if id:
             document = documents.get(id)
-            if document is None or any(document.get(name) != wanted[name] for name in wanted):
-                return []
-            found = [(Key(collection, id), document)]
+            found = () if document is None else ((id, document),)
         elif wanted:
-            found = [(record.key, record.document) for record in documents.find(_raise, **wanted)]
+            found = (
+                (record.key.id, record.document) for record in documents.find(_raise, **wanted)
+            )
         else:
-            found = [(Key(collection, each), document) for each, document in documents.items()]
-        return [(key, document) for key, document in found if not document.get("deleted")]
-
-    def _volume(self, key: Key, document: Document, backend: str) -> Any:
-        type_document = document.get("volume_type")
-        ovo = self._shape(VOLUMES).decode(key, document, objects.CONTEXT)
-        if type_document is not None:
-            type_id = document.get("volume_type_id") or key.id
-            vars(ovo)["_obj_volume_type"] = decode_type(type_id, type_document, objects.CONTEXT)
-            vars(ovo)[_SEEN] = {"volume_type": type_document}
-        volume = objects.Volume(None, __ovo=ovo)
-        volume.backend = _loaded(backend)
-        return volume
-
-    def _snapshot(self, key: Key, document: Document) -> Any:
-        backend = document.get("backend") or ""
-        document.setdefault("progress", backend)
-        document.setdefault("metadata", {})
-        ovo = self._shape(SNAPSHOTS).decode(key, document, objects.CONTEXT)
-        # The constructor wants the backend's name in ``progress`` and the backend loaded.
-        snapshot = objects.Snapshot.__new__(objects.Snapshot)
-        vars(snapshot).update(backend=_loaded(backend), _ovo=ovo)
-        ovo._cl_obj_ = snapshot
-        return snapshot
-
-    def _connection(self, key: Key, document: Document) -> Any:
-        ovo = self._shape(CONNECTIONS).decode(key, document, objects.CONTEXT)
-        info = ovo.connection_info
-        if info and info.get("conn"):
-            connection = objects.Connection(None, volume=None, __ovo=ovo)
-        else:
-            # The constructor fails on a connection that has no information.
-            ovo.connection_info = None
-            connection = objects.Connection(None, volume=None, use_multipath=False, __ovo=ovo)
-            ovo.connection_info = info
-        ovo._changed_fields.clear()
-        vars(ovo)[_SEEN] = {name: plain(getattr(ovo, name)) for name in _UNTRACKED}
-        return connection
+            found = documents.items()
+        for each, document in found:
+            if not document.get("deleted") and all(
+                document.get(name) == value for name, value in wanted.items()
+            ):
+                yield Key(collection, each), document
 
     # Writing
 
     def set_volume(self, volume: Any) -> None:
         """Write what changed in a volume, or all of it when nothing did."""
-        self._write(VOLUMES, volume, {})
+        self._write(VOLUMES, volume)
         super().set_volume(volume)
 
     def set_snapshot(self, snapshot: Any) -> None:
         """Write what changed in a snapshot, or all of it when nothing did."""
-        backend = getattr(snapshot.backend, "id", snapshot.backend)
-        self._write(SNAPSHOTS, snapshot, {"backend": backend})
+        self._write(SNAPSHOTS, snapshot)
         super().set_snapshot(snapshot)
 
     def set_connection(self, connection: Any) -> None:
         """Write what changed in a connection, or all of it when nothing did."""
-        self._write(CONNECTIONS, connection, {})
+        self._write(CONNECTIONS, connection)
         super().set_connection(connection)
 
     def set_key_value(self, key_value: Any) -> None:
@@ -263,27 +238,26 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         self._store[KEY_VALUES].pop(key_value.key, None)
         super().delete_key_value(key_value)
 
-    def _write(self, collection: str, resource: Any, beside: Document) -> None:
-        """Merge what changed in ``resource`` into its document, with the fields ``beside`` it."""
+    def _write(self, collection: str, resource: Any) -> None:
+        """Merge what changed in ``resource`` into its document."""
         ovo = resource._ovo
         if ovo.deleted:
             ovo.deleted = False
             ovo.deleted_at = None
-        shape = self._shape(collection)
-        fields = shape.encode(ovo)
-        untracked: Document = {}
-        if collection == VOLUMES:
-            untracked["volume_type"] = encode_type(vars(ovo).get("_obj_volume_type"))
-        elif collection == CONNECTIONS:
-            untracked = {name: fields.get(name) for name in _UNTRACKED}
-        fields.update(untracked)
-        fields.update(beside)
-        assigned, inside = changed_fields(ovo, fields, vars(ovo).get(_SEEN, {}), shape.maps)
+        fields = resources.fields_of(collection, resource)
+        maps = resources.shape(collection).maps
+        assigned, inside = changed_fields(ovo, fields, resources.seen(ovo), maps)
         before = {name: original(ovo, name) for name in inside}
-        with self._store.transaction() as tx:
-            documents = tx[collection]
-            documents[ovo.id] = merged(documents.get(ovo.id), fields, assigned, before)
-        vars(ovo)[_SEEN] = untracked
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._store.transaction() as tx:
+                    documents = tx[collection]
+                    documents[ovo.id] = merged(documents.get(ovo.id), fields, assigned, before)
+                break
+            except Conflict:  # an editor saved the document between reading and writing it
+                if attempt == _ATTEMPTS:
+                    raise
+        resources.note_seen(collection, ovo, fields)
 
     def _delete(self, collection: str, id: str, marks: Document) -> dt.datetime:
         """Delete or mark a document; returns the time it is marked with."""
@@ -303,34 +277,17 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         resource._ovo.deleted_at = when
         resource._ovo.obj_reset_changes(("deleted_at",))
 
-    def _shape(self, collection: str) -> Shape:
-        shape = self._shapes.get(collection)
-        if shape is None:
-            shape = self._shapes[collection] = Shape(*_SHAPES[collection])
-        return shape
 
-
-_UNTRACKED = ("connection_info", "connector")
-
-_SHAPES: dict[str, tuple[Any, tuple[str, ...]]] = {
-    # The fields named here are loaded when they are asked for.
-    VOLUMES: (ovos.Volume, ("snapshots", "volume_attachment")),
-    SNAPSHOTS: (ovos.Snapshot, ("volume",)),
-    CONNECTIONS: (ovos.VolumeAttachment, ("volume",)),
-}
-
-
-def _backend_of_host(host: str | None) -> str:
-    return (host or "").split("@")[-1].split("#")[0]
-
-
-def _loaded(name: str) -> Any:
-    """The backend of this name; the name itself while it is not loaded.
-
-    Whatever ``fail_on_missing_backend`` says: one volume of a backend that is
-    not loaded must not keep all others from being listed.
-    """
-    return cinderlib.Backend.backends.get(name, name)
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking at thousands of new objects over and over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _permissions(file_mode: int | str) -> int:
