@@ -57,7 +57,7 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
             case "calls":
                 rows += calls.run(data)
             case _:
-                rows += imports.run()
+                rows += imports.run(data)
     return rows
 
 
