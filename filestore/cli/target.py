@@ -1,0 +1,128 @@
+"""Which store and which document a command line means."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+import filestore
+from filestore.errors import NotFound, UnsupportedFormat
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filestore.store import Store
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+MARK: Final = "filestore.yaml"
+"""The file that makes a folder a store."""
+
+
+def store_option(command: _Command) -> _Command:
+    """``--store`` after the command's name too."""
+    return click.option(
+        "-s", "--store", "location", metavar="PATH", help="The store's folder (see filestore -h)."
+    )(command)
+
+
+def json_option(shape: str) -> Callable[[_Command], _Command]:
+    """``--json``, with what it gives told in the help."""
+    return click.option("--json", "as_json", is_flag=True, help=f"For programs: {shape}.")
+
+
+def examples(*lines: str) -> str:
+    """An epilog of command lines, which the help does not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  filestore {line}" for line in lines)
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No confirmation.")
+message_option = click.option(
+    "-m", "--message", metavar="TEXT", help="Why: kept with the change in the journal."
+)
+collection_option = click.option(
+    "-c",
+    "--collection",
+    metavar="NAME",
+    help="The collection; the argument is then the id alone, slashes and all.",
+)
+
+
+def open_store(location: str | None, *, readonly: bool = False) -> Store:
+    """Open the store that the command line, the environment or the folder names.
+
+    Raises NotFound when there is none, and whatever ``filestore.open`` raises.
+    """
+    asked = location or click.get_current_context().find_root().obj
+    if asked is None:
+        asked = _nearest(os.getcwd())
+    try:
+        return filestore.open(
+            asked, create=False, readonly=readonly, watch=False, actor=None if readonly else user()
+        )
+    except NotFound:
+        raise NotFound(
+            f"there is no store at {asked}: name one with --store or FILESTORE,"
+            f" or make it with: filestore init {asked}",
+            path=asked,
+        ) from None
+    except ValueError as error:  # a scheme that filestore.open does not know
+        raise UnsupportedFormat(f"cannot open {asked}: {error}", path=asked) from error
+
+
+def _nearest(folder: str) -> str:
+    """The store that ``folder`` is in."""
+    here = folder
+    while not os.path.lexists(os.path.join(here, MARK)):
+        above = os.path.dirname(here)
+        if above == here:
+            raise NotFound(
+                f"there is no store in {folder} or above it: name one with --store or FILESTORE,"
+                " or make one here with: filestore init",
+                path=folder,
+            )
+        here = above
+    return here
+
+
+def user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return None
+
+
+def find_key(store: Store, name: str, collection: str | None, *, new: bool = False) -> Key:
+    """The key that COLLECTION/ID names; both parts may have slashes of their own.
+
+    A document that exists decides; else, for a ``new`` one, a collection that
+    exists.  Where several readings are left, asks for ``--collection``.
+    """
+    if collection is not None:
+        return Key(collection, name)
+    readings = [
+        Key(name[:at], name[at + 1 :])
+        for at, character in enumerate(name)
+        if character == "/" and 0 < at < len(name) - 1
+    ]
+    if not readings:
+        raise click.UsageError(
+            f"'{name}' does not name a document: write COLLECTION/ID, such as volumes/3f2a"
+        )
+    if len(readings) == 1:
+        return readings[0]
+    existing = set(store.collections())
+    known = [key for key in readings if key.collection in existing]
+    there = [key for key in known if key.id in store[key.collection]]
+    if len(there) == 1:
+        return there[0]
+    if not there and not new:
+        return (known or readings)[0]
+    if not there and len(known) == 1:
+        return known[0]
+    choices = " or ".join(f"-c {key.collection} {key.id}" for key in (there or known or readings))
+    raise click.UsageError(f"'{name}' can be read in several ways: write {choices}")

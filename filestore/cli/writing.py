@@ -1,0 +1,153 @@
+"""The commands that write documents: ``init``, ``put``, ``rm``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import filestore
+from filestore.cli import screen
+from filestore.cli.target import (
+    MARK,
+    collection_option,
+    examples,
+    find_key,
+    message_option,
+    open_store,
+    quiet_option,
+    store_option,
+)
+from filestore.cli.values import FORMS, is_pair, pair, read
+from filestore.errors import Conflict
+from filestore.model import ANY
+
+if TYPE_CHECKING:
+    from filestore.model import Expected
+
+form_option = click.option(
+    "-f", "--form", type=click.Choice(FORMS), help="The input's form, if its name does not tell."
+)
+expected_option = click.option(
+    "-e", "--expected", metavar="ETAG", help="Only if this is the document's etag (get --json)."
+)
+
+
+@click.command()
+@click.argument("path", default=".")
+@click.option(
+    "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
+)
+@quiet_option
+def init(path: str, codec: str, quiet: bool) -> None:
+    """Make a new, empty store in the folder PATH (this one by default).
+
+    What already lies in the folder stays as it is.
+    """
+    if os.path.lexists(os.path.join(path, MARK)):
+        raise Conflict(f"{path} is a store already: see it with filestore -s {path} ls", path=path)
+    with filestore.open(path, codec=codec, watch=False):
+        pass
+    screen.note(f"A new {codec} store is in {path}", quiet=quiet)
+
+
+@click.command(
+    epilog=examples(
+        "put volumes/3f2a volume.json",
+        """put volumes/3f2a size=10 metadata='{"team": "db"}'""",
+        "put volumes/3f2a --merge size=20 --message grow",
+    )
+)
+@click.argument("name", metavar="COLLECTION/ID")
+@click.argument("content", metavar="[FILE|-|FIELD=VALUE...]", nargs=-1)
+@collection_option
+@store_option
+@click.option("--merge", is_flag=True, help="Change these fields only; null removes one.")
+@expected_option
+@click.option("--new", is_flag=True, help="Only if there is no such document yet.")
+@form_option
+@message_option
+@quiet_option
+def put(
+    *,
+    name: str,
+    content: tuple[str, ...],
+    collection: str | None,
+    location: str | None,
+    merge: bool,
+    expected: str | None,
+    new: bool,
+    form: str | None,
+    message: str | None,
+    quiet: bool,
+) -> None:
+    """Store a document: from a file, from standard input (-), or from fields.
+
+    A VALUE is JSON, or else plain text.  The document is replaced as a whole;
+    with --merge only the fields given change (RFC 7386).
+    """
+    if new and (merge or expected):
+        raise click.UsageError("--new is for a document that is not there yet")
+    document = _content(content, form)
+    wanted: Expected = None if new else (expected or ANY)
+    with open_store(location) as store:
+        key = find_key(store, name, collection, new=not merge)
+        with store.transaction(message=message):
+            documents = store[key.collection]
+            before = documents.read(key.id).etag if key.id in documents else None
+            if merge:
+                documents.patch(key.id, document, expected=wanted)
+            else:
+                documents.put(key.id, document, expected=wanted)
+            etag = documents.read(key.id).etag
+    news = "is unchanged" if etag == before else "is stored"
+    screen.note(f"{key} {news}, etag {etag}", quiet=quiet)
+
+
+def _content(content: tuple[str, ...], form: str | None) -> dict[str, Any]:
+    if not content:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise click.UsageError("give the document as FILE, - or FIELD=VALUE")
+        return read("-", form)
+    if len(content) == 1 and not is_pair(content[0]):
+        return read(content[0], form)
+    return dict(map(pair, content))
+
+
+@click.command()
+@click.argument("names", metavar="COLLECTION/ID...", nargs=-1, required=True)
+@collection_option
+@store_option
+@expected_option
+@click.option("--missing-ok", is_flag=True, help="What is not there is no error.")
+@message_option
+@quiet_option
+def rm(
+    *,
+    names: tuple[str, ...],
+    collection: str | None,
+    location: str | None,
+    expected: str | None,
+    missing_ok: bool,
+    message: str | None,
+    quiet: bool,
+) -> None:
+    """Delete documents: all of those named, or none if one can't be."""
+    if expected and len(names) > 1:
+        raise click.UsageError("--expected goes with one document")
+    with open_store(location) as store:
+        keys = [find_key(store, name, collection) for name in names]
+        gone = []
+        with store.transaction(message=message):
+            for key in keys:
+                documents = store[key.collection]
+                if expected and documents.read(key.id).etag != expected:
+                    raise Conflict(f"{key} is not what --expected says: read it again", key=key)
+                if missing_ok and key.id not in documents:
+                    continue
+                del documents[key.id]
+                gone.append(key)
+    for key in gone:
+        screen.note(f"{key} is deleted", quiet=quiet)
