@@ -58,7 +58,7 @@ class Backend(Protocol):
     def revision(self) -> Revision:
         """The newest revision; cheap."""
 
-    def get(self, key: tuple[str, str]) -> Entry | None:
+    def get(self, key: tuple[str, str], /) -> Entry | None:
         """The document as it is now; None when there is none.
 
         Raises Corrupt when its file cannot be read as a document, InvalidKey

@@ -11,21 +11,20 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import stat
+import sys
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from filestore.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filestore.model import Key
-
+_LINUX: Final = sys.platform.startswith("linux")
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
 _UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
-_CLOCK_REALTIME_COARSE: Final = 5  # Linux's name for what stamps inodes; absent from ``time``
+_CLOCK_REALTIME_COARSE: Final = 5  # Linux's clock that stamps inodes; absent from ``time``
+_COARSE_TICK_NS: Final = 20_000_000  # elsewhere: no inode clock that is used here ticks slower
 
 
 class Item(NamedTuple):
@@ -156,3 +155,42 @@ def _libc(name: str) -> Callable[..., int]:
         return ctypes.get_errno() if function(*arguments) else 0
 
     return call
+
+
+def write_at(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
+    """Write all of ``data`` at an offset, however often the system takes only part of it."""
+    written = fs.pwrite(fd, data, offset)
+    while written < len(data):
+        if not written:
+            raise OSError(errno.EIO, "the file system took no byte")
+        data, offset = data[written:], offset + written
+        written = fs.pwrite(fd, data, offset)
+
+
+def read_at(fs: FileSystem, fd: int, offset: int, size: int) -> bytes:
+    """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
+    parts = []
+    while size > 0:
+        part = fs.pread(fd, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def sync_folder(fs: FileSystem, path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = fs.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fs.fsync(fd)
+    finally:
+        fs.close(fd)
+
+
+def coarse_time_ns() -> int:
+    """What the clock that stamps inodes shows at the least; it moves in ticks of milliseconds."""
+    if _LINUX:
+        return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+    return time.time_ns() - _COARSE_TICK_NS

@@ -1,0 +1,88 @@
+"""The thread that does what commits put off: publishing in ``normal``, and checkpoints.
+
+It starts with the first commit, sleeps while there is nothing to do, and can be
+killed at any moment: what it does is what recovery would do.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from filestore.engine.ground import Durability
+from filestore.errors import FilestoreError
+
+if TYPE_CHECKING:
+    from filestore.engine.checkpoint import Checkpointer
+    from filestore.engine.ground import Ground
+
+PUBLISH_SECONDS: Final = 0.1
+CHECKPOINT_SECONDS: Final = 2.0
+
+
+class Background:
+    """The thread of one handle."""
+
+    def __init__(self, ground: Ground, checkpointer: Checkpointer) -> None:
+        self._ground = ground
+        self._checkpointer = checkpointer
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def committed(self) -> None:
+        """There is something to do."""
+        if not self._wake.is_set():
+            self._wake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_run, args=(weakref.ref(self),), name="filestore", daemon=True
+                )
+                self._thread.start()
+
+    def round(self) -> bool:
+        """Wait for work and do it; False when it is time to end."""
+        if not self._wake.wait(timeout=60.0):
+            return not self._stop.is_set()
+        if self._stop.is_set():
+            return False
+        normal = self._ground.durability is Durability.NORMAL
+        pause = PUBLISH_SECONDS if normal else CHECKPOINT_SECONDS
+        if self._stop.wait(pause):
+            return False
+        self._wake.clear()
+        try:
+            if normal:
+                self._checkpointer.publish()
+                if self._stop.wait(CHECKPOINT_SECONDS - PUBLISH_SECONDS):
+                    return False
+                self._checkpointer.publish()
+            self._checkpointer.run()
+        except (FilestoreError, OSError) as error:
+            # Nobody is there to raise it to: stats() and check() tell it, and the next
+            # commit or close() meets the same trouble.
+            self._ground.trouble = str(error)
+        return True
+
+    def stop(self) -> None:
+        """End the thread, and wait until what it is about is done."""
+        self._stop.set()
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def after_fork(self) -> None:
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = None
+
+
+def _run(background: weakref.ref[Background]) -> None:
+    # A handle that nobody holds any more must not live on for its thread's sake.
+    while True:
+        target = background()
+        if target is None or not target.round():
+            return
+        del target

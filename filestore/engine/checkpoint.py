@@ -1,0 +1,181 @@
+"""Making the documents themselves durable, so that the journal is only history.
+
+Syncing files needs no lock: whatever a file holds when it is synced is what
+its last commit, or somebody's editor, gave it.  So the write lock is taken
+twice, shortly: to see how far the published documents go, and to write down
+that they are safe.  A name is durable only when its folder was synced, and the
+folder's own name when the one above it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from filestore.engine import record, recover
+from filestore.engine.commit import poison
+from filestore.engine.fs import sync_folder
+from filestore.engine.journal import Journal
+from filestore.engine.state import Flag, Mark
+from filestore.engine.tree import storage_error
+
+if TYPE_CHECKING:
+    from filestore.engine.commit import Writer
+    from filestore.engine.ground import Ground
+    from filestore.engine.reads import Reads
+    from filestore.engine.state import State
+    from filestore.model import Key
+
+HISTORY_BYTES: Final = 64 << 20
+"""How much of the journal is kept once its documents are safe."""
+
+_MANY: Final = 256  # from here on one sync of the whole file system is cheaper
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
+
+
+class Checkpointer:
+    """Checkpoints of one handle, one at a time."""
+
+    def __init__(self, ground: Ground, reads: Reads, writer: Writer) -> None:
+        self._ground = ground
+        self._reads = reads
+        self._writer = writer
+        self._one_at_a_time = threading.Lock()
+
+    def after_fork(self) -> None:
+        self._one_at_a_time = threading.Lock()
+
+    def publish(self) -> None:
+        """Sync the journal and give the files what they lack (``normal`` puts both off)."""
+        with self._writer.exclusive():
+            state = self._ground.check_writable()
+            if state.published_revision < state.committed.revision:
+                try:
+                    recover.publish_pending(self._ground, state)
+                except OSError as error:
+                    raise storage_error(error, self._ground.layout.root, None) from error
+
+    def run(self) -> None:
+        """Checkpoint what is committed now.  Raises StorageError, RecoveryNeeded, LockTimeout."""
+        with self._one_at_a_time:
+            begun = self._begin()
+            if begun is None:
+                return
+            start, end = begun
+            self._sync(self._keys(start, end), end)
+            self._write_down(end)
+
+    def _begin(self) -> tuple[Mark, Mark] | None:
+        with self._writer.exclusive():
+            ground = self._ground
+            state = ground.check_writable()
+            committed, checkpoint = state.committed, state.checkpoint
+            if checkpoint.revision >= committed.revision:
+                return None
+            try:
+                if state.synced < committed.revision:
+                    self._sync_journal(state, committed)
+                if state.published_revision < committed.revision:
+                    recover.publish_pending(ground, state)
+            except OSError as error:
+                raise storage_error(error, ground.layout.root, None) from error
+            return checkpoint, state.committed
+
+    def _sync_journal(self, state: State, committed: Mark) -> None:
+        try:
+            self._ground.journal.sync_segment(committed.position >> 40)
+        except OSError as error:
+            raise poison(self._ground, state, error) from error
+        state.set_synced(committed.revision)
+
+    def _keys(self, start: Mark, end: Mark) -> set[Key]:
+        ground = self._ground
+        journal = Journal(ground.fs, ground.layout, ground.config.id)
+        try:
+            return {op.key for commit, _ in journal.read(start, end) for op in commit.ops}
+        except OSError as error:
+            raise storage_error(error, ground.layout.journal, None) from error
+        finally:
+            journal.close()
+
+    def _sync(self, keys: set[Key], end: Mark) -> None:
+        """Put the files, and the names of files and folders, on the disk."""
+        ground = self._ground
+        fs, layout = ground.fs, ground.layout
+        paths = [layout.path(key) for key in keys]
+        try:
+            if len(paths) > _MANY:
+                fd = fs.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fs.syncfs(fd)
+                    return
+                except OSError as error:
+                    if error.errno != errno.ENOSYS:
+                        raise
+                finally:
+                    fs.close(fd)
+            folders = {layout.root}
+            for path in paths:
+                folders.update(layout.folders(path))
+                self._sync_file(path)
+            for folder in sorted(folders, reverse=True):
+                self._sync_folder(folder)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+                raise storage_error(error, layout.root, None) from error
+            with self._writer.exclusive():
+                raise poison(ground, ground.check_writable(), error) from error
+
+    def _sync_file(self, path: str) -> None:
+        fs = self._ground.fs
+        try:
+            fd = fs.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in _GONE:
+                return  # deleted since, or something that is no document of ours
+            raise
+        try:
+            fs.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a pipe or the like
+                raise
+        finally:
+            fs.close(fd)
+
+    def _sync_folder(self, path: str) -> None:
+        try:
+            sync_folder(self._ground.fs, path)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+
+    def _write_down(self, end: Mark) -> None:
+        ground = self._ground
+        with self._writer.exclusive():
+            state = ground.check_writable()
+            committed = state.committed
+            if state.checkpoint.revision >= end.revision:
+                return  # another process was quicker
+            try:
+                (at,) = ground.journal.append(
+                    [record.checkpoint_payload(end.revision)],
+                    committed,
+                    checkpoint=state.checkpoint.revision,
+                    may_use_reserve=True,
+                )
+                try:
+                    ground.journal.sync()
+                except OSError as error:
+                    raise poison(ground, state, error) from error
+                moved = Mark(committed.revision, at)
+                state.set_committed(moved)
+                if state.published_revision == committed.revision:
+                    state.set_published(moved)
+                state.set_checkpoint(end)
+                self._reads.moved(moved)
+                ground.journal.trim(end.revision, HISTORY_BYTES)
+            except OSError as error:
+                state.set_flags(state.flags | Flag.DIRTY)  # half a line may stand there
+                raise storage_error(error, ground.layout.journal, None) from error

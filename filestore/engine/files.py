@@ -1,0 +1,252 @@
+"""The file backend: one handle on a store that is a tree of files."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from filestore.engine import inspection, recover
+from filestore.engine.background import Background
+from filestore.engine.checkpoint import Checkpointer
+from filestore.engine.commit import Writer
+from filestore.engine.fs import FileSystem
+from filestore.engine.ground import Durability, open_ground
+from filestore.engine.reads import Reads
+from filestore.errors import Closed, FilestoreError, LockTimeout, RecoveryNeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from filestore.backend import Entry
+    from filestore.model import Commit, Edit, Problem, Revision
+
+_handles: weakref.WeakSet[FileBackend] = weakref.WeakSet()
+
+
+class FileBackend:
+    """A :class:`filestore.backend.Backend` over a folder.  Safe for threads and processes.
+
+    ``durability``: ``full`` (on the disk when a commit returns), ``normal``
+    (survives the death of processes; the last moments before a power cut may be
+    lost, each commit whole), ``off`` (never syncs).  ``lock_timeout`` in seconds.
+    ``file_mode``: the permissions of the documents.  ``background=False`` leaves
+    checkpoints, and in ``normal`` the publishing, to explicit calls and
+    :meth:`close`.  Raises NotFound, Corrupt, UnsupportedFormat, StorageError,
+    LockTimeout.
+    """
+
+    get: Callable[[tuple[str, str]], Entry | None]
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        codec: str | None = None,
+        fanout: int | None = None,
+        durability: str = "full",
+        readonly: bool = False,
+        create: bool = True,
+        lock_timeout: float = 10.0,
+        watch: bool = True,
+        file_mode: int = 0o600,
+        fs: FileSystem | None = None,
+        background: bool = True,
+    ) -> None:
+        self._ground = ground = open_ground(
+            os.fspath(path),
+            fs=fs or FileSystem(),
+            codec=codec,
+            fanout=fanout,
+            durability=durability,
+            readonly=readonly,
+            create=create,
+            lock_timeout=lock_timeout,
+            file_mode=file_mode,
+        )
+        self._watch = watch
+        self._closed = False
+        self._closing = threading.Lock()
+        try:
+            self._reads = reads = Reads(ground)
+            self._writer = Writer(ground, reads, self._committed)
+            self._checkpointer = Checkpointer(ground, reads, self._writer)
+            self._background = Background(ground, self._checkpointer) if background else None
+            self._recover_if_needed()
+            reads.begin()
+        except BaseException:
+            ground.detach()
+            ground.lock.close()
+            raise
+        self.get = reads.get  # the hot path, without a call in between
+        _handles.add(self)
+
+    def _recover_if_needed(self) -> None:
+        """Bring the store to order if nobody else is about to; readers need not wait for it."""
+        ground, state = self._ground, self._ground.state
+        if (
+            state is None
+            or ground.readonly
+            or not (recover.needed(state) or state.published_revision < state.committed.revision)
+        ):
+            return
+        wait = ground.lock_timeout if not state.valid else 0.0
+        try:
+            with self._writer.exclusive(wait):
+                if ground.durability is not Durability.NORMAL:
+                    recover.publish_pending(ground, ground.check_writable())
+        except LockTimeout:
+            if not state.valid:
+                raise
+        except RecoveryNeeded:
+            pass  # reads go on; writes and check() tell
+        except FilestoreError as error:
+            if not state.valid:
+                ground.damage = ground.damage or []
+            ground.trouble = str(error)
+
+    def _committed(self) -> None:
+        if self._background is not None:
+            self._background.committed()
+
+    # -- the protocol -------------------------------------------------------------
+
+    @property
+    def location(self) -> str:
+        return self._ground.layout.root
+
+    @property
+    def readonly(self) -> bool:
+        return self._ground.readonly or self._ground.refusal is not None
+
+    @property
+    def revision(self) -> Revision:
+        return self._reads.revision
+
+    def ids(self, collection: str) -> list[str]:
+        return self._reads.ids(collection)
+
+    def collections(self) -> list[str]:
+        return self._reads.collections()
+
+    def exclusive(self, timeout: float | None = None) -> AbstractContextManager[None]:
+        self._check_open()
+        return self._writer.exclusive(timeout)
+
+    def apply(
+        self, edits: Sequence[Edit], *, actor: str | None = None, message: str | None = None
+    ) -> Commit | None:
+        self._check_open()
+        return self._writer.apply(edits, actor=actor, message=message)
+
+    def changes(self, since: Revision) -> Iterator[Commit]:
+        self._check_open()
+        return self._reads.changes(since)
+
+    def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
+        self._check_open()
+        return self._reads.subscribe(observer)
+
+    def check(self) -> list[Problem]:
+        self._check_open()
+        return inspection.check(self._ground, self._reads)
+
+    def repair(self) -> list[Problem]:
+        self._check_open()
+        return inspection.repair(self._ground, self._reads, self._writer)
+
+    def checkpoint(self) -> None:
+        self._check_open()
+        self._checkpointer.run()
+
+    def stats(self) -> dict[str, Any]:
+        self._check_open()
+        ground, state = self._ground, self._ground.state
+        revision = self.revision
+        known = state is not None and state.valid
+        return {
+            "location": self.location,
+            "format": 1,
+            "codec": ground.config.codec,
+            "fanout": ground.config.fanout,
+            "durability": ground.durability.value,
+            "readonly": self.readonly,
+            "revision": revision,
+            "published_revision": state.published_revision if state and known else revision,
+            "checkpoint_revision": state.checkpoint.revision if state and known else None,
+            "journal_bytes": self._journal_bytes(),
+            "cached_documents": self._reads.cached,
+            "watching": False,
+            "verifies": "stat",
+            "trouble": ground.trouble,
+        }
+
+    def _journal_bytes(self) -> int:
+        ground = self._ground
+        total = 0
+        for number in ground.journal.numbers():
+            try:
+                total += ground.fs.lstat(ground.journal.path(number)).st_size
+            except FileNotFoundError:
+                continue  # trimmed meanwhile
+        return total
+
+    def close(self) -> None:
+        """Checkpoint and let go; a second call does nothing.
+
+        What cannot be checkpointed is safe in the journal, so closing does not
+        raise for it.
+        """
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        ground = self._ground
+        if self._background is not None:
+            self._background.stop()
+        try:
+            if not self.readonly and not ground.damage and ground.state is not None:
+                if ground.durability is not Durability.OFF and self._wrote:
+                    self._checkpointer.run()
+        except FilestoreError:
+            pass
+        finally:
+            _handles.discard(self)
+            self._reads.close()
+            ground.lock.acquire_threads(ground.lock_timeout, None)
+            try:
+                ground.detach()
+                ground.lock.close()
+            finally:
+                ground.lock.release_threads()
+
+    @property
+    def _wrote(self) -> bool:
+        state = self._ground.state
+        return state is not None and state.checkpoint.revision < state.committed.revision
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"{self._ground.layout.root}: the store is closed")
+
+    def after_fork(self) -> None:
+        """In a child: have locks, descriptors and threads of one's own."""
+        self._closing = threading.Lock()
+        self._ground.lock.after_fork()
+        self._ground.journal.close()
+        self._reads.after_fork()
+        self._writer.after_fork()
+        self._checkpointer.after_fork()
+        if self._background is not None:
+            self._background.after_fork()
+
+
+def _after_fork() -> None:
+    for handle in list(_handles):
+        handle.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

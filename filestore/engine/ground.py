@@ -1,0 +1,298 @@
+"""What one handle has open: the settings, the tree, the journal, the lock, the state."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from filestore.codec import codec_named
+from filestore.engine import config as configuration
+from filestore.engine.fs import read_at, sync_folder, write_at
+from filestore.engine.journal import Journal
+from filestore.engine.layout import CONFIG, RUNTIME, Layout
+from filestore.engine.lock import WriteLock
+from filestore.engine.state import State
+from filestore.engine.tree import Tree, storage_error
+from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
+
+if TYPE_CHECKING:
+    from filestore.engine.fs import FileSystem
+    from filestore.engine.recovery import Damage
+    from filestore.model import Commit
+
+_READONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_CONFIG_BYTES: Final = 1 << 16
+_MARK_SUFFIXES: Final = {"json": ".json", "yaml": ".yaml"}
+
+
+class Durability(Enum):
+    """What a commit that returned survives."""
+
+    FULL = "full"  # power loss
+    NORMAL = "normal"  # the death of any process; power loss may take the last moments
+    OFF = "off"  # the death of any process, in so far as nothing else goes wrong
+
+
+@dataclass
+class Ground:
+    """One handle's open things, shared by those who read, write and recover.
+
+    ``refusal`` is why this handle does not write; ``damage`` what the journal
+    lost; ``overlay`` the commits that a handle which may not write has to add to
+    the files in its own memory.
+    """
+
+    fs: FileSystem
+    layout: Layout
+    config: configuration.Config
+    durability: Durability
+    readonly: bool
+    lock_timeout: float
+    tree: Tree
+    journal: Journal
+    lock: WriteLock
+    state: State | None = None
+    refusal: FilestoreError | None = None
+    damage: list[Damage] = field(default_factory=list)
+    overlay: list[Commit] = field(default_factory=list)
+    trouble: str | None = None  # the last thing that went wrong behind a caller's back
+
+    def check_writable(self) -> State:
+        """The state to write to.  Raises ReadOnly, RecoveryNeeded."""
+        if self.readonly:
+            raise ReadOnly(
+                f"{self.layout.root}: the store was opened read-only", path=self.layout.root
+            )
+        if self.damage:
+            first = self.damage[0]
+            raise RecoveryNeeded(
+                f"{first.path}: the journal is damaged ({first.reason}); the documents can be "
+                "read, but not written until the store is repaired: store.repair(), or "
+                f"filestore repair",
+                path=first.path,
+            )
+        if self.refusal is not None:
+            raise self.refusal
+        if self.state is None:
+            raise RecoveryNeeded(f"{self.layout.root}: the store is not attached")
+        return self.state
+
+    def attach(self) -> None:
+        """Map the shared state, making the runtime folder where this handle may write."""
+        fs, layout = self.fs, self.layout
+        if self.readonly:
+            state = None
+            try:
+                state = State.attach(fs, layout, writable=False)
+            except OSError:
+                pass  # as good as none: what it would tell is worked out from the journal
+            if state is not None and not state.valid:
+                state.close()
+                state = None
+            self.state = state
+            return
+        try:
+            try:
+                self.state = State.attach(fs, layout, writable=True)
+                self.lock.open()
+            except FileNotFoundError:
+                self._make_runtime()
+                self.state = State.attach(fs, layout, writable=True)
+                self.lock.open()
+        except OSError as error:
+            refusal = storage_error(error, layout.runtime, None)
+            if error.errno not in _READONLY:
+                raise refusal from error
+            self.readonly = True
+            self.attach()
+            self.readonly = False
+            self.refusal = ReadOnly(
+                f"{layout.runtime}: cannot be written ({error.strerror}); the store can only be "
+                "read here",
+                path=layout.runtime,
+            )
+
+    def _make_runtime(self) -> None:
+        layout = self.layout
+        for folder in (layout.runtime, layout.journal, layout.tmp):
+            make_folder(self.fs, folder, 0o700)
+        if self.durability is not Durability.OFF:
+            sync_folder(self.fs, layout.runtime)
+            sync_folder(self.fs, layout.root)
+
+    def reattach(self) -> None:
+        """Begin anew with what the path leads to now."""
+        self.detach()
+        self.lock.close()
+        self.attach()
+
+    def detach(self) -> None:
+        if self.state is not None:
+            self.state.close()
+            self.state = None
+        self.journal.close()
+
+
+def open_ground(
+    path: str,
+    *,
+    fs: FileSystem,
+    codec: str | None,
+    fanout: int | None,
+    durability: str,
+    readonly: bool,
+    create: bool,
+    lock_timeout: float,
+    file_mode: int,
+) -> Ground:
+    """Find or make the store; nothing is recovered yet.
+
+    Raises NotFound, Corrupt, UnsupportedFormat, StorageError, and ValueError for
+    an argument that means nothing.
+    """
+    level = _durability(durability)
+    if codec not in (None, *_MARK_SUFFIXES):
+        raise ValueError(f"codec must be json or yaml, not {codec!r}")
+    if not 0 <= file_mode <= 0o777 or file_mode & 0o600 != 0o600:
+        raise ValueError(f"file_mode must let the owner read and write, not {file_mode:o}")
+    root = os.path.abspath(path)
+    settings = _read_config(fs, root)
+    if settings is None:
+        if readonly or not create:
+            raise NotFound(
+                f"{root}: there is no store here (no {CONFIG}); filestore init makes one",
+                path=root,
+            )
+        settings = _create(fs, root, codec or "json", fanout or 0, file_mode, level)
+    if codec is not None and codec != settings.codec:
+        raise FilestoreError(
+            f"{root}: the store's codec is {settings.codec}, not {codec}; leave codec out to use "
+            "the store's own",
+            path=root,
+        )
+    if fanout is not None and fanout != settings.fanout:
+        raise FilestoreError(
+            f"{root}: the store's fanout is {settings.fanout}, not {fanout}; leave it out to use "
+            "the store's own",
+            path=root,
+        )
+    form = codec_named(settings.codec)
+    layout = Layout(root, form.suffix, settings.fanout)
+    ground = Ground(
+        fs=fs,
+        layout=layout,
+        config=settings,
+        durability=level,
+        readonly=readonly,
+        lock_timeout=lock_timeout,
+        tree=Tree(fs, layout, form, file_mode),
+        journal=Journal(fs, layout, settings.id),
+        lock=WriteLock(fs, layout),
+    )
+    ground.attach()
+    return ground
+
+
+def _durability(name: str) -> Durability:
+    try:
+        return Durability(name)
+    except ValueError:
+        raise ValueError(f"durability must be full, normal or off, not {name!r}") from None
+
+
+def _read_config(fs: FileSystem, root: str) -> configuration.Config | None:
+    path = f"{root}/{CONFIG}"
+    try:
+        fd = fs.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise Corrupt(f"{root}: is a file; a store is a folder", path=root) from error
+    except OSError as error:
+        raise storage_error(error, path, None) from error
+    try:
+        status = fs.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _CONFIG_BYTES:
+            raise Corrupt(f"{path}: is not the settings file of a store", path=path)
+        raw = read_at(fs, fd, 0, status.st_size)
+    except OSError as error:
+        raise storage_error(error, path, None) from error
+    finally:
+        fs.close(fd)
+    return configuration.parse(raw, path)
+
+
+def _create(
+    fs: FileSystem, root: str, codec: str, fanout: int, file_mode: int, level: Durability
+) -> configuration.Config:
+    """Make an empty store; of several processes that do, one wins and all go on with it."""
+    settings = configuration.Config(codec, fanout, str(uuid.uuid4()))
+    # Where git is told what a document is and what is nobody's business but this machine's.
+    suffix = _MARK_SUFFIXES[codec]
+    attributes = f"*{suffix} text eol=lf merge=filestore diff=filestore\n".encode()
+    try:
+        made = _make_folders(fs, root)
+        runtime = f"{root}/{RUNTIME}"
+        for folder in (runtime, f"{runtime}/tmp", f"{runtime}/journal"):
+            make_folder(fs, folder, 0o700)
+        sync = level is not Durability.OFF
+        _write_new(fs, root, ".gitignore", f"/{RUNTIME}/\n".encode(), file_mode, sync=sync)
+        _write_new(fs, root, ".gitattributes", attributes, file_mode, sync=sync)
+        _write_new(fs, root, CONFIG, settings.encode(), file_mode, sync=sync)
+        if sync:
+            for folder in (runtime, root, *(os.path.dirname(folder) for folder in made)):
+                sync_folder(fs, folder)
+    except OSError as error:
+        raise storage_error(error, root, None) from error
+    winner = _read_config(fs, root)
+    if winner is None:
+        raise NotFound(f"{root}: the store vanished while it was made", path=root)
+    return winner
+
+
+def _write_new(
+    fs: FileSystem, root: str, name: str, content: bytes, mode: int, *, sync: bool
+) -> None:
+    """Make a file whole, or leave the one that is there."""
+    tmp = f"{root}/{RUNTIME}/tmp/new-{uuid.uuid4().hex}"
+    fd = fs.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_at(fs, fd, content, 0)
+        if sync:
+            fs.fsync(fd)
+    finally:
+        fs.close(fd)
+    try:
+        fs.rename_new(tmp, f"{root}/{name}")
+    except FileExistsError:
+        fs.unlink(tmp)
+
+
+def _make_folders(fs: FileSystem, path: str) -> list[str]:
+    """Make a folder and those above it; which were made, innermost first."""
+    made = []
+    while True:
+        try:
+            fs.mkdir(path, 0o700)
+        except FileExistsError:
+            break
+        except FileNotFoundError:
+            made += _make_folders(fs, os.path.dirname(path))
+            continue
+        made.insert(0, path)
+        break
+    return made
+
+
+def make_folder(fs: FileSystem, path: str, mode: int) -> None:
+    """Make a folder if it is not there.  Raises Corrupt for a link or a file in its place."""
+    try:
+        fs.mkdir(path, mode)
+    except FileExistsError:
+        if not stat.S_ISDIR(fs.lstat(path).st_mode):
+            raise Corrupt(f"{path}: a folder should be here", path=path) from None

@@ -1,0 +1,187 @@
+"""Looking at everything (``check``), and mending what can be mended (``repair``)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filestore.engine import recover, recovery
+from filestore.engine.layout import CONFIG
+from filestore.engine.names import decode_collection, decode_id
+from filestore.engine.tree import storage_error
+from filestore.errors import Corrupt, FilestoreError
+from filestore.model import Key, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filestore.engine.commit import Writer
+    from filestore.engine.fs import Item
+    from filestore.engine.ground import Ground
+    from filestore.engine.reads import Reads
+
+
+def check(ground: Ground, reads: Reads) -> list[Problem]:
+    """Every document, name and journal line; changes nothing."""
+    problems = [*_journal(ground), *_tree(ground, reads)]
+    if ground.trouble is not None:
+        problems.append(
+            Problem("background", ground.trouble, severity=Severity.WARNING, repairable=True)
+        )
+    return problems
+
+
+def _journal(ground: Ground) -> Iterator[Problem]:
+    found = recovery.scan(ground.journal, ground.config.id)
+    for damage in found.damage:
+        lost = f" (commits {damage.first} to {damage.last})" if damage.last else ""
+        yield Problem(
+            "journal",
+            f"{damage.path}: damaged at byte {damage.offset}: {damage.reason}{lost}; the documents "
+            "are what their files say; repair moves the journal away and starts a new one",
+            path=damage.path,
+            repairable=True,
+        )
+    state = ground.state
+    if state is not None and state.valid and state.published_revision < state.committed.revision:
+        lag = state.committed.revision - state.published_revision
+        yield Problem(
+            "unpublished",
+            f"{lag} commits are in the journal and not yet in the files; they are read all the "
+            "same, and the next write or repair publishes them",
+            path=ground.layout.root,
+            severity=Severity.WARNING,
+            repairable=True,
+        )
+
+
+def _tree(ground: Ground, reads: Reads) -> Iterator[Problem]:
+    yield from _folder(ground, reads, ground.layout.root, ())
+
+
+def _folder(ground: Ground, reads: Reads, folder: str, parts: tuple[str, ...]) -> Iterator[Problem]:
+    try:
+        items = ground.fs.scan(folder)
+    except OSError as error:
+        yield Problem("unreadable", str(storage_error(error, folder, None)), path=folder)
+        return
+    for item in sorted(items):
+        path = f"{folder}/{item.name}"
+        if item.name[0] == "." or (not parts and item.name == CONFIG):
+            continue
+        if item.is_folder:
+            if item.name.endswith(ground.layout.suffix):
+                yield Problem(
+                    "misplaced", f"{path}: a folder where a document should be", path=path
+                )
+            yield from _folder(ground, reads, path, (*parts, item.name))
+        elif item.name.endswith(ground.layout.suffix) or not item.is_file:
+            yield from _file(ground, reads, path, item, parts)
+
+
+def _file(
+    ground: Ground, reads: Reads, path: str, item: Item, parts: tuple[str, ...]
+) -> Iterator[Problem]:
+    if not item.is_file:
+        yield Problem(
+            "link",
+            f"{path}: is a link or no regular file; the store does not follow it: remove it",
+            path=path,
+            severity=Severity.ERROR
+            if item.name.endswith(ground.layout.suffix)
+            else Severity.WARNING,
+        )
+        return
+    key = _key(ground, path, parts)
+    if key is None:
+        yield Problem(
+            "misnamed",
+            f"{path}: no document has this name or this folder, so it is not read; rename it "
+            "or put its content with filestore put",
+            path=path,
+            severity=Severity.WARNING,
+        )
+        return
+    try:
+        reads.get(key)
+    except Corrupt as error:
+        yield Problem("corrupt", str(error), path=path, key=key)
+    except FilestoreError as error:
+        yield Problem("unreadable", str(error), path=path, key=key)
+
+
+def _key(ground: Ground, path: str, parts: tuple[str, ...]) -> Key | None:
+    """The document that a file is, if it stands where that document's file belongs."""
+    layout = ground.layout
+    below = os.path.relpath(path, layout.root).split("/")
+    for depth in range(1, len(below)):
+        collection = decode_collection(tuple(below[:depth]))
+        if collection is None:
+            continue
+        rest = tuple(part for part in below[depth:-1] if not part.startswith("@"))
+        id = decode_id((*rest, below[-1][: -len(layout.suffix)]))
+        if id is None:
+            continue
+        try:
+            if layout.path((collection, id)) == path:
+                return Key(collection, id)
+        except FilestoreError:
+            continue
+    return None
+
+
+def repair(ground: Ground, reads: Reads, writer: Writer) -> list[Problem]:
+    """Bring the store to order; a damaged journal is moved to ``lost/``, never deleted.
+
+    Returns the problems that are left.
+    """
+    if ground.readonly:
+        ground.check_writable()
+    if ground.damage:
+        _replace_journal(ground)
+        reads.begin()
+    ground.refusal = None
+    ground.trouble = None
+    with writer.exclusive():
+        state = ground.check_writable()
+        try:
+            recover.publish_pending(ground, state)
+        except OSError as error:
+            raise storage_error(error, ground.layout.root, None) from error
+    return check(ground, reads)
+
+
+def _replace_journal(ground: Ground) -> None:
+    """Publish what can still be read of a damaged journal, and begin a new one after it."""
+    from filestore.engine.journal import Journal
+    from filestore.engine.state import Mark
+
+    fs, layout = ground.fs, ground.layout
+    lock = ground.lock
+    lock.acquire_threads(ground.lock_timeout, ground.state)
+    try:
+        lock.acquire(ground.lock_timeout, ground.state)
+        try:
+            found = recovery.scan(ground.journal, ground.config.id)
+            if not found.damage:
+                ground.damage = []
+                return  # another process was quicker
+            state = ground.state
+            if state is None:
+                raise ground.refusal or Corrupt(f"{layout.root}: cannot be repaired here")
+            recover.publish(ground, recovery.wanted(found.commits), rebooted=True)
+            last = max([found.end.revision, *(damage.last for damage in found.damage)])
+            ground.journal.close()
+            recover.save_folder(ground, layout.journal)
+            ground.journal = Journal(fs, layout, ground.config.id)
+            end = Mark(last, 0)
+            tail, offset = ground.journal.rotate(end, checkpoint=last)
+            mark = Mark(last, tail.number << 40 | offset)
+            state.rebuild(mark, mark)
+            ground.damage = []
+        except OSError as error:
+            raise storage_error(error, layout.root, None) from error
+        finally:
+            lock.release()
+    finally:
+        lock.release_threads()

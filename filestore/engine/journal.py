@@ -1,0 +1,323 @@
+"""The write-ahead journal: numbered segments of lines, preallocated.
+
+Appending is one write into zeros that are already on the disk, so that syncing
+it is one data write and no metadata.  All writing happens under the store's
+write lock; where the journal ends is told by the shared state, never by the
+file.  What a line says is in :mod:`filestore.engine.record`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from filestore.engine import record
+from filestore.engine.fs import read_at, sync_folder, write_at
+from filestore.engine.state import Mark, position, unpack
+from filestore.errors import Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from filestore.engine.fs import FileSystem
+    from filestore.engine.layout import Layout
+    from filestore.model import Commit
+
+SEGMENT_BYTES: Final = 4 << 20  # a commit that begins beyond this begins a segment
+RESERVE_BYTES: Final = 64 << 10  # kept free for deletes on a full disk
+_GROW_MIN: Final = 128 << 10
+_GROW_MAX: Final = 1 << 20
+_READ_BYTES: Final = 1 << 18
+_NAME: Final = re.compile(r"(\d{8})\.log")
+
+
+class Segment(NamedTuple):
+    """An open segment."""
+
+    number: int
+    fd: int
+    header: record.Header
+
+
+class Journal:
+    """The journal of one handle.
+
+    Appending needs the write lock; reading is for one thread at a time (the
+    backend's mutex), and goes on beside an append.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, store_id: str) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._store_id = store_id
+        self._tail: Segment | None = None  # for appending
+        self._size = 0  # how far the tail is known to be preallocated
+        self._reader: Segment | None = None
+
+    def path(self, number: int) -> str:
+        return f"{self._layout.journal}/{number:08d}.log"
+
+    def numbers(self) -> list[int]:
+        """The segments there are, in order."""
+        try:
+            items = self._fs.scan(self._layout.journal)
+        except FileNotFoundError:
+            return []
+        found = (_NAME.fullmatch(item.name) for item in items)
+        return sorted(int(match[1]) for match in found if match)
+
+    # -- appending, under the write lock --------------------------------------
+
+    def append(
+        self,
+        payloads: Sequence[bytes],
+        end: Mark,
+        *,
+        checkpoint: int,
+        may_use_reserve: bool = False,
+    ) -> list[int]:
+        """Write lines after ``end``; returns the position after each.
+
+        Not yet on the disk: see :meth:`sync`.  Raises OSError with nothing
+        written that a reader of the state could see.
+        """
+        number, offset = unpack(end.position)
+        tail = self._open_tail(number)
+        if tail is None or offset >= SEGMENT_BYTES:
+            try:
+                tail, offset = self.rotate(end, checkpoint=checkpoint)
+            except OSError as error:
+                if tail is None or error.errno != errno.ENOSPC or not may_use_reserve:
+                    raise
+        lines = [record.line(payload, tail.header.seed) for payload in payloads]
+        data = b"".join(lines)
+        self._reserve(tail, offset + len(data), may_use_reserve=may_use_reserve)
+        write_at(self._fs, tail.fd, data, offset)
+        positions = []
+        for text in lines:
+            offset += len(text)
+            positions.append(position(tail.number, offset))
+        return positions
+
+    def sync(self) -> None:
+        """Put what was appended on the disk."""
+        if self._tail is not None:
+            self._fs.fdatasync(self._tail.fd)
+
+    def sync_segment(self, number: int) -> None:
+        """Put a segment on the disk, whoever wrote it."""
+        if self._open_tail(number) is not None:
+            self.sync()
+
+    def erase(self, end: Mark, *, sync: bool) -> None:
+        """Make nothing of whatever stands after ``end`` in its segment."""
+        number, offset = unpack(end.position)
+        tail = self._open_tail(number)
+        if tail is None:
+            return
+        erased = False
+        while True:
+            raw = self._fs.pread(tail.fd, _READ_BYTES, offset)
+            if not raw:
+                break
+            kept = raw.rstrip(b"\0")
+            if kept:
+                write_at(self._fs, tail.fd, bytes(len(kept)), offset)
+                erased = True
+            offset += len(raw)
+        if erased and sync:
+            self._fs.fdatasync(tail.fd)
+
+    def rotate(self, end: Mark, *, checkpoint: int) -> tuple[Segment, int]:
+        """Begin the segment after the one that ``end`` is in; its offset for the first line.
+
+        Whatever stands in an earlier segment after ``end`` is void from here on.
+        Both segments are synced whatever the handle's durability, so that
+        syncing its own segment is all that a commit ever has to do.
+        """
+        number, _ = unpack(end.position)
+        self.sync_segment(number)
+        fs, number = self._fs, number + 1
+        text, _seed = record.header_line(number, end.revision + 1, checkpoint, self._store_id)
+        path = self.path(number)
+        # A crash may have left the file of a rotation that never came to be used.
+        fd = fs.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            write_at(fs, fd, text.ljust(_GROW_MIN, b"\0"), 0)
+            fs.fsync(fd)
+            sync_folder(fs, self._layout.journal)
+        except BaseException:
+            fs.close(fd)
+            try:
+                fs.unlink(path)
+            except OSError:
+                pass  # it holds no line; the next rotation begins it anew
+            raise
+        fs.close(fd)
+        tail = self._open_tail(number)
+        if tail is None:
+            raise OSError(errno.EIO, "the new segment cannot be read back", path)
+        return tail, len(text)
+
+    def _reserve(self, tail: Segment, need: int, *, may_use_reserve: bool) -> None:
+        """Have zeros on the disk's books for ``need`` bytes and the reserve behind them."""
+        if need + RESERVE_BYTES <= self._size:
+            return
+        self._size = self._fs.fstat(tail.fd).st_size  # another process may have grown it
+        if need + RESERVE_BYTES <= self._size:
+            return
+        grow = min(max(self._size, _GROW_MIN), _GROW_MAX)
+        target = need + RESERVE_BYTES + grow
+        try:
+            at = self._size
+            while at < target:
+                piece = min(_GROW_MAX, target - at)
+                write_at(self._fs, tail.fd, bytes(piece), at)
+                at += piece
+        except OSError as error:
+            self._size = self._fs.fstat(tail.fd).st_size
+            if error.errno != errno.ENOSPC or not may_use_reserve or need > self._size:
+                raise
+            return
+        self._size = target
+
+    def _open_tail(self, number: int) -> Segment | None:
+        if self._tail is not None:
+            if self._tail.number == number:
+                return self._tail
+            self._fs.close(self._tail.fd)
+            self._tail = None
+        self._size = 0
+        self._tail = self._open(number, os.O_RDWR)
+        return self._tail
+
+    # -- reading --------------------------------------------------------------
+
+    def read(self, start: Mark, end: Mark) -> Iterator[tuple[Commit, Mark]]:
+        """The commits after ``start`` up to ``end``, each with the mark after it.
+
+        Both are marks that the shared state has told.  Raises Corrupt when a
+        line between them is bad, NotFoundError of the system when a segment is gone.
+        """
+        number, offset = unpack(start.position)
+        last, stop = unpack(end.position)
+        if number == 0:
+            number = 1
+        expected = start.revision + 1
+        while number <= last:
+            path = self.path(number)
+            segment = self._open_reader(number)
+            following = self.header(number + 1) if number < last else None
+            if segment is None or (number < last and following is None):
+                raise Corrupt(
+                    f"{path}: a journal segment from here on is missing or has no good header",
+                    path=path,
+                )
+            # What the next segment counts again is void in this one.
+            void = following.first if following is not None else end.revision + 1
+            raw = self._read_from(segment, offset, stop if number == last else None)
+            for start_at, stop_at, payload in record.lines(raw, segment.header.seed, 0):
+                if (offset == 0 and start_at == 0) or expected >= void:
+                    continue  # the header, or an end that counts no more
+                if payload is None or record.is_checkpoint(payload):
+                    continue  # a bad line is noticed by the revision that it swallowed
+                commit = _commit(payload, path, offset + start_at)
+                if commit.revision < expected:
+                    continue
+                if commit.revision > expected:
+                    raise _bad_line(path, offset + start_at)
+                expected += 1
+                yield commit, Mark(commit.revision, position(number, offset + stop_at))
+            if expected < void:
+                raise _bad_line(path, offset + len(raw))
+            number, offset = number + 1, 0
+
+    def _read_from(self, segment: Segment, offset: int, stop: int | None) -> bytes:
+        if stop is None:
+            stop = self._fs.fstat(segment.fd).st_size
+        return read_at(self._fs, segment.fd, offset, max(0, stop - offset))
+
+    def raw(self, number: int) -> bytes | None:
+        """The whole of a segment; None where it is not there."""
+        fs = self._fs
+        try:
+            fd = fs.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_at(fs, fd, 0, fs.fstat(fd).st_size)
+        finally:
+            fs.close(fd)
+
+    def _open_reader(self, number: int) -> Segment | None:
+        if self._reader is not None:
+            if self._reader.number == number:
+                return self._reader
+            self._fs.close(self._reader.fd)
+            self._reader = None
+        self._reader = self._open(number, os.O_RDONLY)
+        return self._reader
+
+    def _open(self, number: int, flags: int) -> Segment | None:
+        if number <= 0:
+            return None
+        fs = self._fs
+        try:
+            fd = fs.open(self.path(number), flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            header = record.parse_header(fs.pread(fd, 4096, 0))
+        except BaseException:
+            fs.close(fd)
+            raise
+        if header is None:
+            fs.close(fd)
+            return None
+        return Segment(number, fd, header)
+
+    def header(self, number: int) -> record.Header | None:
+        """A segment's header, None where there is no good one."""
+        segment = self._open(number, os.O_RDONLY)
+        if segment is None:
+            return None
+        self._fs.close(segment.fd)
+        return segment.header
+
+    def trim(self, checkpoint: int, keep_bytes: int) -> None:
+        """Drop the oldest segments while more than ``keep_bytes`` are kept and no commit
+        after ``checkpoint`` is in them.  Under the write lock."""
+        fs, numbers = self._fs, self.numbers()
+        sizes = {number: fs.lstat(self.path(number)).st_size for number in numbers}
+        total = sum(sizes.values())
+        for number, following in zip(numbers, numbers[1:], strict=False):
+            if total <= keep_bytes:
+                return
+            header = self.header(following)
+            if header is None or header.first > checkpoint + 1:
+                return
+            fs.unlink(self.path(number))
+            total -= sizes[number]
+
+    def close(self) -> None:
+        """Close the descriptors; they are opened again when needed."""
+        for segment in (self._tail, self._reader):
+            if segment is not None:
+                self._fs.close(segment.fd)
+        self._tail = self._reader = None
+        self._size = 0
+
+
+def _commit(payload: bytes, path: str, at: int) -> Commit:
+    try:
+        return record.parse_commit(payload)[0]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _bad_line(path, at) from error
+
+
+def _bad_line(path: str, at: int) -> Corrupt:
+    return Corrupt(f"{path}: the journal is damaged at byte {at}", path=path)

@@ -1,0 +1,140 @@
+"""Where things are in a store's tree: pure functions between keys and paths.
+
+    state/
+      filestore.yaml            settings, tracked by git
+      volumes/<id>.json         a document; a collection is a folder
+      driver_data/lvm/<id>.json collections nest
+      volumes/@3f/<id>.json     with fan-out: folders named by a hash of the id
+      .filestore/               runtime, private to this machine
+        lock  state  journal/NNNNNNNN.log  tmp/  lost/
+
+How an id becomes a file name is in :mod:`filestore.engine.names` (N1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from filestore.engine.names import decode_collection, decode_id, encode_collection, encode_id
+from filestore.errors import InvalidKey
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filestore.engine.fs import FileSystem, Item
+
+RUNTIME: Final = ".filestore"
+CONFIG: Final = "filestore.yaml"
+MAX_FANOUT: Final = 2
+_MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
+
+
+class Layout:
+    """The paths of one store."""
+
+    def __init__(self, root: str, suffix: str, fanout: int) -> None:
+        self.root = root
+        self.suffix = suffix
+        self.fanout = fanout
+        self.config = f"{root}/{CONFIG}"
+        self.runtime = f"{root}/{RUNTIME}"
+        self.lock = f"{self.runtime}/lock"
+        self.state = f"{self.runtime}/state"
+        self.journal = f"{self.runtime}/journal"
+        self.tmp = f"{self.runtime}/tmp"
+        self.lost = f"{self.runtime}/lost"
+        self._folders: dict[str, str] = {}
+
+    def folder(self, collection: str) -> str:
+        """The folder of a collection.  Raises InvalidKey."""
+        folder = self._folders.get(collection)
+        if folder is None:
+            folder = "/".join((self.root, *encode_collection(collection)))
+            self._folders[collection] = folder
+        return folder
+
+    def path(self, key: tuple[str, str]) -> str:
+        """The file of a document.  Raises InvalidKey."""
+        collection, id = key
+        parts = encode_id(id)
+        folder = self.folder(collection)
+        if self.fanout:
+            folder = f"{folder}/{self._shard(id)}"
+        if len(parts) == 1:
+            path = f"{folder}/{parts[0]}{self.suffix}"
+        else:
+            path = f"{folder}/{'/'.join(parts)}{self.suffix}"
+        if len(path) > _MAX_PATH:
+            raise InvalidKey(
+                f"the path of {Key(*key)!s:.80} would have {len(path)} bytes; "
+                f"the file system takes {_MAX_PATH}: use a shorter id",
+                key=Key(*key),
+            )
+        return path
+
+    def folders(self, path: str) -> list[str]:
+        """The folders that lead from the root to a file, the root left out, outermost first."""
+        parts = path[len(self.root) + 1 :].split("/")[:-1]
+        return ["/".join((self.root, *parts[:depth])) for depth in range(1, len(parts) + 1)]
+
+    def _shard(self, id: str) -> str:
+        digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=self.fanout)
+        return "/".join(f"@{byte:02x}" for byte in digest.digest())
+
+    def ids(self, fs: FileSystem, collection: str) -> list[str]:
+        """The ids whose files are where they should be; none where there is no folder."""
+        folder = self.folder(collection)
+        found: list[str] = []
+        suffix, fanout = self.suffix, self.fanout
+        for parts in self._names(fs, folder, (), fanout):
+            id = decode_id(parts)
+            if id is None:
+                continue
+            if fanout and self.path((collection, id)) != f"{folder}/{'/'.join(parts)}{suffix}":
+                # The shard is not among the parts: compare only the way below it.
+                if not self.path((collection, id)).endswith(f"/{'/'.join(parts)}{suffix}"):
+                    continue
+            found.append(id)
+        return found
+
+    def _names(
+        self, fs: FileSystem, folder: str, before: tuple[str, ...], fanout: int
+    ) -> Iterator[tuple[str, ...]]:
+        suffix, cut = self.suffix, -len(self.suffix)
+        for name, is_file, is_folder in _scan(fs, folder):
+            if is_folder:
+                if fanout and not before and _is_shard(name):
+                    yield from self._names(fs, f"{folder}/{name}", (), fanout - 1)
+                elif not fanout and name[-1] == "%":
+                    yield from self._names(fs, f"{folder}/{name}", (*before, name), 0)
+            elif is_file and not fanout and name.endswith(suffix) and name[0] != ".":
+                yield (*before, name[:cut])
+
+    def collections(self, fs: FileSystem) -> list[str]:
+        """The names of the collections that have a document, sorted."""
+        return sorted(self._collections(fs, self.root, ()))
+
+    def _collections(self, fs: FileSystem, folder: str, parts: tuple[str, ...]) -> Iterator[str]:
+        if parts:
+            name = decode_collection(parts)
+            if name is None:
+                return
+            if next(self._names(fs, folder, (), self.fanout), None) is not None:
+                yield name
+        for item in _scan(fs, folder):
+            name = item.name
+            if item.is_folder and name[0] not in ".@" and name[-1] != "%":
+                yield from self._collections(fs, f"{folder}/{name}", (*parts, name))
+
+
+def _is_shard(name: str) -> bool:
+    return len(name) == 3 and name[0] == "@"
+
+
+def _scan(fs: FileSystem, folder: str) -> list[Item]:
+    try:
+        return fs.scan(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

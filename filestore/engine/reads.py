@@ -1,0 +1,388 @@
+"""Reads from memory that are never stale (C1, C2).
+
+Three things decide what a read returns.  The *word* in the shared state: when
+it has moved, the journal's new commits say which entries to drop.  *Pending*
+values: a commit is visible before its files are published, so until they are,
+its documents are read from its record.  The *signature* of the file: without a
+watcher, an edit from outside is found by one lstat a read, and a file that was
+touched in the tick of the clock in which it was read is read again.
+
+A file that was read while the word moved may belong to a later commit than the
+reader knows, so the read begins again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from filestore.backend import Entry
+from filestore.engine import recovery
+from filestore.engine.journal import Journal
+from filestore.engine.state import COMMITTED, Mark
+from filestore.errors import Closed, Corrupt
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, MutableSequence, Sequence
+
+    from filestore.engine.ground import Ground
+    from filestore.engine.state import State
+    from filestore.engine.tree import FileEntry
+    from filestore.model import Commit
+
+_NOT_SEEN: Final = -1
+_PENDING_SWEEP: Final = 256
+Observer = "Callable[[Sequence[Commit] | None], None]"
+
+
+class Reads:
+    """The cache of one handle, and how far in the journal it is."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._fs = ground.fs
+        self._lstat = ground.fs.lstat
+        self._entries: dict[tuple[str, str], FileEntry] = {}
+        self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
+        self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
+        self.mutex = threading.RLock()
+        self._words: MutableSequence[int] | memoryview = [_NOT_SEEN] * (COMMITTED + 1)
+        self._state: State | None = None
+        self._generation = _NOT_SEEN
+        self._seen = 0
+        self._at = Mark(0, 0)
+        self._closed = False
+
+    # -- where this handle is ---------------------------------------------------
+
+    def begin(self) -> None:
+        """Start from the shared state, or without one from the journal's tail."""
+        with self.mutex:
+            state = self._ground.state
+            if state is None or not state.valid or self._ground.damage:
+                self._begin_alone()
+                return
+            self._state = state
+            self._generation = state.generation
+            self._entries.clear()
+            self._pending.clear()
+            self._at = state.published
+            self._seen = self._at.revision
+            self._words = state.words
+            self._catch_up()
+
+    def _begin_alone(self) -> None:
+        """Read the tree as recovery would make it, in memory only."""
+        ground = self._ground
+        found = recovery.scan(ground.journal, ground.config.id)
+        ground.damage = found.damage
+        self._state = None
+        self._words = [_NOT_SEEN] * (COMMITTED + 1)
+        self._seen = found.end.revision
+        self._at = found.end
+        self._pending.clear()
+        for want in recovery.wanted(found.commits):
+            step = recovery.decide(want, self._content(want.key), rebooted=True)
+            if step is not None:
+                entry = None if step.after is None else Entry(step.after)
+                self._pending[want.key] = (1 << 63, entry)
+        ground.overlay = found.commits
+
+    def _content(self, key: Key) -> recovery.Content | None:
+        tree = self._ground.tree
+        path = self._ground.layout.path(key)
+        raw = tree.read(path, key)
+        if raw is None:
+            return None
+        try:
+            return recovery.Content(tree.parse(raw.data, path, key), raw.data)
+        except Corrupt:
+            return recovery.Content(None, raw.data)
+
+    @property
+    def revision(self) -> int:
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        return self._seen
+
+    @property
+    def at(self) -> Mark:
+        return self._at
+
+    @property
+    def cached(self) -> int:
+        """How many documents are in memory."""
+        return len(self._entries)
+
+    def catch_up(self) -> None:
+        """Take in what was committed elsewhere.  Raises Closed, Corrupt."""
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        with self.mutex:
+            if self._closed:
+                raise Closed(f"{self._ground.layout.root}: the store is closed")
+            state = self._state
+            if state is None:
+                self._try_attach()
+                return
+            if state.generation != self._generation:
+                self._forget()
+                return
+            end = state.committed
+            if end.revision == self._seen:
+                return
+            try:
+                news = list(self._ground.journal.read(self._at, end))
+            except (Corrupt, OSError):
+                if state.generation == self._generation and state.committed == end:
+                    raise
+                self._forget()  # it was begun anew meanwhile
+                return
+            published = state.published_revision
+            for commit, _ in news:
+                self._take_in(commit, published)
+            self._at = end
+            self._seen = end.revision
+            self._tell([commit for commit, _ in news])
+            if len(self._pending) > _PENDING_SWEEP:
+                self._settle(published)
+
+    def _try_attach(self) -> None:
+        """For a handle that only reads: has somebody brought the store to order meanwhile?"""
+        ground = self._ground
+        if ground.state is None and (ground.readonly or ground.refusal is not None):
+            readonly, ground.readonly = ground.readonly, True
+            try:
+                ground.attach()
+            finally:
+                ground.readonly = readonly
+            if ground.state is not None:
+                ground.damage = []
+                self.begin()
+                self._tell(None)
+
+    def _forget(self) -> None:
+        """Drop everything: what was known was before a recovery."""
+        self.begin()
+        self._tell(None)
+
+    def recovered(self) -> None:
+        """The store was brought to order; under the write lock."""
+        with self.mutex:
+            state = self._ground.state
+            if self._state is not state or state is None or state.generation != self._generation:
+                self._forget()
+            else:
+                self.catch_up()
+
+    def _take_in(self, commit: Commit, published: int) -> None:
+        revision = commit.revision
+        for key, _, after in commit.ops:
+            self._entries.pop(key, None)
+            if revision > published:
+                self._pending[key] = (revision, None if after is None else Entry(after))
+            else:
+                self._pending.pop(key, None)
+
+    def _settle(self, published: int) -> None:
+        settled = [key for key, (revision, _) in self._pending.items() if revision <= published]
+        for key in settled:
+            del self._pending[key]
+
+    def note(self, commits: Sequence[Commit], at: Mark) -> None:
+        """Take in this handle's own commits; inside ``mutex``, as they become visible."""
+        for commit in commits:
+            self._take_in(commit, 0)
+        self._at = at
+        self._seen = at.revision
+        self._tell(commits)
+
+    def moved(self, at: Mark) -> None:
+        """The journal's end moved with no commit; under the write lock, all seen."""
+        with self.mutex:
+            if self._seen == at.revision:
+                self._at = at
+
+    def published(self, key: Key, revision: int, entry: FileEntry | None) -> None:
+        """A document of this handle's own commit is in its file."""
+        with self.mutex:
+            pending = self._pending.get(key)
+            if pending is not None and pending[0] == revision:
+                del self._pending[key]
+                if entry is not None:
+                    self._entries[key] = entry
+
+    def _tell(self, commits: Sequence[Commit] | None) -> None:
+        for observer in self._observers:
+            observer(commits)
+
+    def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
+        with self.mutex:
+            self._catch_up_if_behind()
+            # Copied, never changed in place: it may be walked at this moment.
+            self._observers = [*self._observers, observer]
+
+        def end() -> None:
+            with self.mutex:
+                self._observers = [one for one in self._observers if one is not observer]
+
+        return end
+
+    def _catch_up_if_behind(self) -> None:
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+
+    # -- reads --------------------------------------------------------------------
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        """The document as it is now."""
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        if self._pending and (hit := self._pending.get(key)) is not None:
+            if self._unpublished(hit[0]):
+                return hit[1]
+        entry = self._entries.get(key)
+        if entry is not None and not entry.racy:
+            try:
+                status = self._lstat(entry.path)
+            except OSError:
+                return self._load(key)
+            if (
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                status.st_ino,
+                status.st_size,
+            ) == entry.signature:
+                return entry
+        return self._load(key)
+
+    def _unpublished(self, revision: int) -> bool:
+        state = self._state
+        return state is None or state.published_revision < revision
+
+    def _load(self, key: tuple[str, str]) -> Entry | None:
+        named = Key(*key)
+        while True:
+            seen = self._seen
+            try:
+                loaded = self._ground.tree.load(named)
+            except Corrupt:
+                self._entries.pop(key, None)
+                raise
+            if self._state is None or self._words[COMMITTED] == seen == self._seen:
+                break
+            self._catch_up_if_behind()
+            hit = self._pending.get(key)
+            if hit is not None and self._unpublished(hit[0]):
+                return hit[1]
+        if loaded is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[named] = loaded
+        return loaded
+
+    def known(self, key: Key) -> FileEntry | None:
+        """What this handle last saw in the file, if the journal has not changed it since."""
+        return self._entries.get(key)
+
+    def pending(self, key: Key) -> tuple[int, Entry | None] | None:
+        """A committed value that may not be in its file yet."""
+        hit = self._pending.get(key)
+        return hit if hit is not None and self._unpublished(hit[0]) else None
+
+    def remember(self, key: Key, entry: FileEntry | None) -> None:
+        """What the file was found to hold."""
+        if entry is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = entry
+
+    def ids(self, collection: str) -> list[str]:
+        """The ids in a collection."""
+        layout, fs = self._ground.layout, self._fs
+        while True:
+            self.catch_up()
+            seen = self._seen
+            ids = layout.ids(fs, collection)
+            if self._state is None or self._words[COMMITTED] == seen == self._seen:
+                break
+        with self.mutex:
+            pending = [
+                (key[1], entry)
+                for key, (revision, entry) in self._pending.items()
+                if key[0] == collection and self._unpublished(revision)
+            ]
+        if pending:
+            present = dict.fromkeys(ids)
+            for id, entry in pending:
+                if entry is None:
+                    present.pop(id, None)
+                else:
+                    present[id] = None
+            ids = list(present)
+        return ids
+
+    def collections(self) -> list[str]:
+        self.catch_up()
+        found = self._ground.layout.collections(self._fs)
+        with self.mutex:
+            touched = {
+                key[0]
+                for key, (revision, _) in self._pending.items()
+                if self._unpublished(revision)
+            }
+        if touched:
+            names = (set(found) - touched) | {name for name in touched if self.ids(name)}
+            found = sorted(names)
+        return found
+
+    def changes(self, since: int) -> Iterator[Commit]:
+        """The commits after a revision that the journal still keeps."""
+        self.catch_up()
+        with self.mutex:
+            end, overlay = self._at, list(self._ground.overlay) if self._state is None else None
+        if overlay is not None:
+            yield from (commit for commit in overlay if commit.revision > since)
+            return
+        if end.revision <= since:
+            return
+        journal = Journal(self._fs, self._ground.layout, self._ground.config.id)
+        try:
+            start = _start(journal, since)
+            for commit, _ in journal.read(start, end):
+                yield commit
+        finally:
+            journal.close()
+
+    # -- the end ------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        self.mutex = threading.RLock()
+        self._observers = []
+
+    def close(self) -> None:
+        with self.mutex:
+            self._closed = True
+            self._words = [_NOT_SEEN] * (COMMITTED + 1)
+            self._state = None
+            self._entries.clear()
+            self._pending.clear()
+            self._observers = []
+
+
+def _start(journal: Journal, since: int) -> Mark:
+    """A mark at or before the commit after ``since``, or at the oldest that is kept."""
+    best: Mark | None = None
+    for number in reversed(journal.numbers()):
+        header = journal.header(number)
+        if header is None:
+            if best is None:
+                continue  # a rotation that never came to be used
+            break
+        best = Mark(max(header.first - 1, since), number << 40)
+        if header.first <= since + 1:
+            break
+    return best or Mark(since, 0)

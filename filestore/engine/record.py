@@ -1,0 +1,226 @@
+"""What a line of the journal says.  Pure.
+
+Grammar::
+
+    segment  = header *line *NUL
+    header   = line of {"journal": 1, "segment": N, "first": R, "checkpoint": R, "store": ID}
+    line     = checksum SP object LF
+    checksum = 8 hex digits: CRC-32 of the object, seeded by the header's own
+               checksum (the header: by 0), so that a line counts only in its segment
+    object   = JSON on one line: a header, a commit, or {"checkpoint": R}
+
+    commit   = {"revision": R, "synced": R, "time": seconds, "actor": text or null,
+                "message": text or null, "origin": "local" | "external" | "recovery",
+                "ops": [op, ...]}
+    op       = {"collection": C, "id": I, "before": etag or null, "after": etag or null,
+                "was": document, "document": document}
+
+``was`` is absent for a create, ``document`` for a delete.  ``first`` is the
+revision of the segment's first commit and ends the segment before it: commits
+with that revision or a later one, in an earlier segment, are void.  ``synced``
+is the newest revision that was on the disk when the line was written: a bad
+line before it is damage, one after it only the torn end of unsynced writes.
+
+Example::
+
+    5a1c7e02 {"revision":7,"synced":6,"time":1700000000.25,"actor":"ana","message":null,
+    "origin":"local","ops":[{"collection":"volumes","id":"v1","before":null,
+    "after":"0f…","document":{"size":1}}]}                              (one line)
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from filestore.codec import canonical, etag_of
+from filestore.model import Commit, Key, Op, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from filestore.model import Etag
+
+FORMAT: Final = 1
+_LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
+_dumps = orjson.dumps
+
+
+class Header(NamedTuple):
+    """The first line of a segment; ``seed`` is its checksum."""
+
+    segment: int
+    first: int
+    checkpoint: int
+    store: str
+    seed: int
+
+
+class Line(NamedTuple):
+    """A good line, or with ``payload`` None a run of bytes that is none."""
+
+    start: int
+    end: int
+    payload: bytes | None
+
+
+class OpText(NamedTuple):
+    """An op and its etags, as a commit writes it down."""
+
+    op: Op
+    before: Etag | None
+    after: Etag | None
+
+
+def line(payload: bytes, seed: int) -> bytes:
+    """Frame an object as a line of a segment."""
+    return b"%08x %b\n" % (zlib.crc32(payload, seed), payload)
+
+
+def header_line(segment: int, first: int, checkpoint: int, store: str) -> tuple[bytes, int]:
+    """A segment's first line, and the seed that it gives to the others."""
+    payload = _dumps(
+        {
+            "journal": FORMAT,
+            "segment": segment,
+            "first": first,
+            "checkpoint": checkpoint,
+            "store": store,
+        }
+    )
+    return line(payload, 0), zlib.crc32(payload)
+
+
+def parse_header(raw: bytes) -> Header | None:
+    """The header that a segment begins with, None where there is no good one."""
+    end = raw.find(b"\n")
+    payload = _checked(raw, 0, end, 0)
+    if payload is None:
+        return None
+    try:
+        fields = orjson.loads(payload)
+        if fields["journal"] != FORMAT:
+            return None
+        return Header(
+            int(fields["segment"]),
+            int(fields["first"]),
+            int(fields["checkpoint"]),
+            str(fields["store"]),
+            zlib.crc32(payload),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def commit_payload(commit: Commit, texts: Sequence[OpText], synced: int) -> bytes:
+    """The object of a commit.  Documents go in as the canonical bytes that they are."""
+    head = _dumps(
+        {
+            "revision": commit.revision,
+            "synced": synced,
+            "time": commit.time,
+            "actor": commit.actor,
+            "message": commit.message,
+            "origin": commit.origin.value,
+        }
+    )
+    ops = []
+    for (key, was, document), before, after in texts:
+        named = _dumps({"collection": key[0], "id": key[1], "before": before, "after": after})
+        parts = [named[:-1]]
+        if was is not None:
+            parts += (b',"was":', was)
+        if document is not None:
+            parts += (b',"document":', document)
+        parts.append(b"}")
+        ops.append(b"".join(parts))
+    return b'%b,"ops":[%b]}' % (head[:-1], b",".join(ops))
+
+
+def texts(commit: Commit) -> list[OpText]:
+    """A commit's ops with their etags, worked out."""
+    return [
+        OpText(
+            op,
+            None if op.before is None else etag_of(op.before),
+            None if op.after is None else etag_of(op.after),
+        )
+        for op in commit.ops
+    ]
+
+
+def checkpoint_payload(revision: int) -> bytes:
+    return b'{"checkpoint":%d}' % revision
+
+
+def is_checkpoint(payload: bytes) -> bool:
+    return payload.startswith(b'{"checkpoint":')
+
+
+def checkpoint_revision(payload: bytes) -> int:
+    return int(orjson.loads(payload)["checkpoint"])
+
+
+def parse_commit(payload: bytes) -> tuple[Commit, int]:
+    """The commit in a line, and the revision that was synced before it.
+
+    Raises ValueError, KeyError or TypeError for what is no commit.
+    """
+    fields: dict[str, Any] = orjson.loads(payload)
+    ops = []
+    for op in fields["ops"]:
+        ops.append(
+            Op(
+                Key(op["collection"], op["id"]),
+                canonical(op["was"]) if "was" in op else None,
+                canonical(op["document"]) if "document" in op else None,
+            )
+        )
+    commit = Commit(
+        int(fields["revision"]),
+        float(fields["time"]),
+        fields["actor"],
+        fields["message"],
+        Origin(fields["origin"]),
+        tuple(ops),
+    )
+    return commit, int(fields["synced"])
+
+
+def lines(raw: bytes, seed: int, start: int) -> Iterator[Line]:
+    """The lines from ``start`` on, good and bad; trailing NULs are no line."""
+    at, size = start, len(raw)
+    while at < size:
+        end = raw.find(b"\n", at)
+        payload = _checked(raw, at, end, seed)
+        if payload is not None:
+            yield Line(at, end + 1, payload)
+            at = end + 1
+            continue
+        following = _next_good(raw, seed, at)
+        stop = size if following is None else following
+        if following is not None or raw[at:stop].strip(b"\0"):
+            yield Line(at, stop, None)
+        at = stop
+
+
+def _next_good(raw: bytes, seed: int, at: int) -> int | None:
+    for match in _LINE.finditer(raw, at + 1):
+        if _checked(raw, match.start(), raw.find(b"\n", match.start()), seed) is not None:
+            return match.start()
+    return None
+
+
+def _checked(raw: bytes, start: int, end: int, seed: int) -> bytes | None:
+    """The object between, if its checksum holds."""
+    if end < start + 10 or raw[start + 8] != 0x20:
+        return None
+    payload = raw[start + 9 : end]
+    try:
+        checksum = int(raw[start : start + 8], 16)
+    except ValueError:
+        return None
+    return payload if zlib.crc32(payload, seed) == checksum else None

@@ -1,0 +1,207 @@
+"""Bringing a store to order, under the write lock, by whoever finds it in disorder.
+
+* The state is not of this run of the machine: rebuild it from the journal, and
+  publish whatever the files lack since the last checkpoint.
+* A writer died in the middle: cut off what it had not made visible, and publish
+  what it had.
+* A sync failed: what is in memory may never have reached the disk, and syncing
+  again would not tell.  Go on in a new segment, and write anew every commit and
+  every file that is not known to be safe.
+
+Every step can be repeated: killed anywhere, the next one begins again, and a
+second run finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filestore.engine import record, recovery
+from filestore.engine.ground import Durability, make_folder
+from filestore.engine.recovery import Content, Step
+from filestore.engine.state import Flag, Mark, unpack
+from filestore.engine.tree import FileEntry, storage_error
+from filestore.errors import Corrupt, RecoveryNeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from filestore.engine.ground import Ground
+    from filestore.engine.recovery import Wanted
+    from filestore.engine.state import State
+    from filestore.model import Commit, Key
+
+
+def needed(state: State) -> bool:
+    """Whether a writer must bring the store to order first."""
+    return not state.valid or state.held or bool(state.flags)
+
+
+def bring_to_order(ground: Ground) -> None:
+    """Under the write lock.  Raises RecoveryNeeded for a damaged journal, StorageError."""
+    state = ground.state
+    if state is None:
+        return
+    try:
+        if not state.valid:
+            _rebuild(ground, state)
+        elif state.flags & Flag.POISONED:
+            _write_anew(ground, state)
+        elif state.held or state.flags:
+            _finish(ground, state)
+    except OSError as error:
+        raise storage_error(error, ground.layout.root, None) from error
+
+
+def _rebuild(ground: Ground, state: State) -> None:
+    """The machine stopped, or the runtime files are gone or copied."""
+    found = recovery.scan(ground.journal, ground.config.id)
+    if found.damage:
+        ground.damage = found.damage
+        first = found.damage[0]
+        raise RecoveryNeeded(
+            f"{first.path}: the journal is damaged ({first.reason})", path=first.path
+        )
+    ground.damage = []
+    sync = ground.durability is not Durability.OFF
+    number, _ = unpack(found.end.position)
+    for stale in ground.journal.numbers():
+        if stale > number > 0:
+            ground.journal.close()
+            ground.fs.unlink(ground.journal.path(stale))  # nothing in it ever counted
+    if found.loose:
+        ground.journal.erase(found.end, sync=sync)
+    if sync and number:
+        ground.journal.sync_segment(number)
+    publish(ground, recovery.wanted(found.commits), rebooted=True)
+    ground.tree.sweep()
+    state.rebuild(found.end, found.checkpoint)
+
+
+def _finish(ground: Ground, state: State) -> None:
+    """A process died, or gave up, in the middle of a commit."""
+    sync = ground.durability is not Durability.OFF
+    committed = state.committed
+    if committed.revision or committed.position:
+        ground.journal.erase(committed, sync=sync)
+    _publish_pending(ground, state, committed, sync=sync)
+    ground.tree.sweep()
+    state.set_flags(Flag(0))
+    state.clear_holder()
+
+
+def _publish_pending(ground: Ground, state: State, committed: Mark, *, sync: bool) -> None:
+    published = state.published
+    if published.revision >= committed.revision:
+        return
+    if sync and state.synced < committed.revision:
+        ground.journal.sync_segment(unpack(committed.position)[0])  # J1
+        state.set_synced(committed.revision)
+    commits = [commit for commit, _ in ground.journal.read(published, committed)]
+    publish(ground, recovery.wanted(commits), rebooted=False)
+    state.set_published(committed)
+
+
+def publish_pending(ground: Ground, state: State) -> None:
+    """Publish what is committed and not in the files yet.  Under the write lock."""
+    _publish_pending(ground, state, state.committed, sync=ground.durability is not Durability.OFF)
+
+
+def _write_anew(ground: Ground, state: State) -> None:
+    """A sync failed: trust the disk with nothing that it was given since it was last known."""
+    committed, checkpoint = state.committed, state.checkpoint
+    journal = ground.journal
+    since = [commit for commit, _ in journal.read(checkpoint, committed)]
+    unsafe = [commit for commit in since if commit.revision > state.synced]
+    first = Mark(min(state.synced, committed.revision), committed.position)
+    tail, offset = journal.rotate(first, checkpoint=checkpoint.revision)
+    at = Mark(first.revision, tail.number << 40 | offset)
+    for commit in unsafe:
+        payload = record.commit_payload(commit, record.texts(commit), at.revision)
+        positions = journal.append([payload], at, checkpoint=checkpoint.revision)
+        at = Mark(commit.revision, positions[0])
+    journal.sync()
+    _rewrite(ground, recovery.wanted(since))
+    ground.tree.sweep()
+    state.set_committed(Mark(committed.revision, at.position))
+    state.set_published(Mark(committed.revision, at.position))
+    state.set_synced(committed.revision)
+    state.set_flags(Flag(0))
+    state.clear_holder()
+
+
+def _rewrite(ground: Ground, wants: Iterable[Wanted]) -> None:
+    """Give every file that holds a value of the journal a new inode, to be synced afresh."""
+    for want in wants:
+        found, entry = examine(ground, want.key)
+        if found is None and want.after is None:
+            continue
+        if found is not None and found.data != want.after and found.data not in want.earlier:
+            continue  # J4
+        carry_out(ground, Step(want.key, want.after, save=False), entry)
+
+
+def publish(ground: Ground, wants: Iterable[Wanted], *, rebooted: bool) -> None:
+    """Give every file what the journal says it should hold, external edits apart (J2, J4)."""
+    for want in wants:
+        found, entry = examine(ground, want.key)
+        step = recovery.decide(want, found, rebooted=rebooted)
+        if step is not None:
+            carry_out(ground, step, entry)
+
+
+def examine(ground: Ground, key: Key) -> tuple[Content | None, FileEntry | None]:
+    """What a document's file holds; an unreadable thing in its place counts as an edit."""
+    tree, path = ground.tree, ground.layout.path(key)
+    try:
+        raw = tree.read(path, key)
+    except Corrupt:
+        return Content(None, b"<<<<<<< not a file"), None
+    if raw is None:
+        return None, None
+    try:
+        data = tree.parse(raw.data, path, key)
+    except Corrupt:
+        return Content(None, raw.data), None
+    entry = FileEntry(data, path, raw.signature, racy=raw.racy)
+    return Content(data, raw.data), entry
+
+
+def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
+    """Publish one content.  Raises OSError, StorageError."""
+    tree = ground.tree
+    if entry is None:
+        path = ground.layout.path(step.key)
+        if step.save:
+            save(ground, path)
+        elif tree.signature(path) is not None:
+            ground.fs.unlink(path)  # torn, and nothing in it
+    if step.after is None and entry is None:
+        return
+    staged = tree.stage(step.key, step.after, entry)
+    left, _ = tree.swap_in(staged)
+    if left is not None:
+        tree.discard(left)
+
+
+def save(ground: Ground, path: str) -> str:
+    """Move a file that is no document out of the way, to ``lost/``; where to."""
+    fs, layout = ground.fs, ground.layout
+    make_folder(fs, layout.lost, 0o700)
+    stem = os.path.relpath(path, layout.root).replace("/", "_")[-150:]
+    for attempt in range(1, 1000):
+        target = f"{layout.lost}/{attempt:03d}-{stem}"
+        try:
+            fs.rename_new(path, target)
+        except FileExistsError:
+            continue
+        return target
+    raise OSError(f"{layout.lost}: too many files; remove some")
+
+
+def save_folder(ground: Ground, path: str) -> str:
+    """Move a runtime folder to ``lost/`` and make an empty one in its place; where to."""
+    target = save(ground, path)
+    make_folder(ground.fs, path, 0o700)
+    return target

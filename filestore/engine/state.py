@@ -1,0 +1,247 @@
+"""The shared state: one page of memory that all processes of a store map.
+
+It tells how far the journal is, who writes, and where to begin; a hint that a
+crash may leave at any value.  It is believed only when it was made by this run
+of the machine for this very file; else it is rebuilt from the journal.  Within
+one run it is exact: it is memory, and outlives any process.
+
+Words of 64 bits, in the machine's byte order:
+
+    0       magic and version            8   committed revision: *the* word
+    1, 2    boot id                      9   published revision
+    3, 4    inode and device of itself   10  checkpointed revision
+                                         11  position of the checkpoint
+    16      holder's pid (0: nobody)     12  flags
+    17      since, nanoseconds           13  generation: rebuilt how often
+    18-25   holder's host, UTF-8         14  synced revision
+    32-35   committed: two slots of (revision, position)
+    36-39   published: two slots
+
+A *position* is ``segment << 40 | offset``.  Revision r goes to slot r % 2, and
+the word moves in steps of one, so a reader who finds the word at r before and after
+has read slot r % 2 whole: it is written again only when the word has moved on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from enum import IntFlag
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from filestore.engine.fs import FileSystem, Mapped
+    from filestore.engine.layout import Layout
+
+SIZE: Final = 4096
+_MAGIC: Final = 0x0001_6574_6174_7366  # "fstate", version 1
+_OFFSET_BITS: Final = 40
+COMMITTED: Final = 8
+_PUBLISHED: Final = 9
+_CHECKPOINT: Final = 10
+_CHECKPOINT_AT: Final = 11
+_FLAGS: Final = 12
+_GENERATION: Final = 13
+_SYNCED: Final = 14
+_PID: Final = 16
+_SINCE: Final = 17
+_HOST: Final = slice(18 * 8, 26 * 8)
+_COMMITTED_SLOTS: Final = 32
+_PUBLISHED_SLOTS: Final = 36
+
+
+class Flag(IntFlag):
+    """What the next writer must see to before it writes."""
+
+    DIRTY = 1  # a commit was left unfinished
+    POISONED = 2  # a sync failed: what is in memory may not be on the disk
+
+
+class Mark(NamedTuple):
+    """A revision and the journal position just after its record."""
+
+    revision: int
+    position: int
+
+
+class Holder(NamedTuple):
+    """Who holds the write lock; since in seconds since the epoch."""
+
+    pid: int
+    host: str
+    since: float
+
+
+def position(segment: int, offset: int) -> int:
+    """Pack a segment's number and an offset in it."""
+    return segment << _OFFSET_BITS | offset
+
+
+def unpack(packed: int) -> tuple[int, int]:
+    """The segment's number and the offset in it."""
+    return packed >> _OFFSET_BITS, packed & ((1 << _OFFSET_BITS) - 1)
+
+
+class State:
+    """The mapped state of one handle."""
+
+    __slots__ = ("_boot", "_file", "_mapped", "words", "writable")
+
+    def __init__(self, mapped: Mapped, file: tuple[int, int], boot: str, *, writable: bool) -> None:
+        self._mapped = mapped
+        self._file = file  # inode and device
+        self._boot = _boot_words(boot)
+        self.words = mapped.words
+        self.writable = writable
+
+    @classmethod
+    def attach(cls, fs: FileSystem, layout: Layout, *, writable: bool) -> State | None:
+        """Map the state file, making it where it may; None where it is not to be had."""
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        flags |= os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
+        try:
+            fd = fs.open(layout.state, flags, 0o600)
+        except FileNotFoundError:
+            if writable:
+                raise
+            return None
+        try:
+            stat = fs.fstat(fd)
+            if stat.st_size < SIZE:
+                if not writable:
+                    return None
+                fs.ftruncate(fd, SIZE)
+            mapped = fs.map(fd, SIZE, writable=writable)
+        finally:
+            fs.close(fd)
+        return cls(mapped, (stat.st_ino, stat.st_dev), fs.boot_id(), writable=writable)
+
+    @property
+    def valid(self) -> bool:
+        """Whether this run of the machine made it, for this file."""
+        words = self.words
+        inode, device = self._file
+        return (
+            words[0] == _MAGIC
+            and (words[1], words[2]) == self._boot
+            and words[3] == inode & _WORD
+            and words[4] == device & _WORD
+        )
+
+    def same_file(self, fs: FileSystem, layout: Layout) -> bool:
+        """Whether the path still leads to what is mapped."""
+        try:
+            stat = fs.lstat(layout.state)
+        except OSError:
+            return False
+        return (stat.st_ino, stat.st_dev) == self._file
+
+    def rebuild(self, committed: Mark, checkpoint: Mark) -> None:
+        """Start anew, all that is committed being published.  Under the write lock."""
+        words = self.words
+        words[0] = 0
+        words[_GENERATION] = (words[_GENERATION] + 1) & _WORD
+        words[1], words[2] = self._boot
+        words[3], words[4] = (part & _WORD for part in self._file)
+        words[_FLAGS] = 0
+        self.set_checkpoint(checkpoint)
+        self.set_committed(committed)
+        self.set_published(committed)
+        words[_SYNCED] = committed.revision
+        words[0] = _MAGIC
+
+    @property
+    def generation(self) -> int:
+        return self.words[_GENERATION]
+
+    @property
+    def committed(self) -> Mark:
+        return self._mark(COMMITTED, _COMMITTED_SLOTS)
+
+    @property
+    def published(self) -> Mark:
+        return self._mark(_PUBLISHED, _PUBLISHED_SLOTS)
+
+    @property
+    def published_revision(self) -> int:
+        return self.words[_PUBLISHED]
+
+    @property
+    def checkpoint(self) -> Mark:
+        """The last checkpoint, and where to read on from.  Under the write lock."""
+        return Mark(self.words[_CHECKPOINT], self.words[_CHECKPOINT_AT])
+
+    @property
+    def synced(self) -> int:
+        """The revision up to which the journal is known to be on the disk."""
+        return self.words[_SYNCED]
+
+    def set_synced(self, revision: int) -> None:
+        self.words[_SYNCED] = revision
+
+    def set_committed(self, mark: Mark) -> None:
+        """Make a commit visible: from here every read shows it.  One revision at a time."""
+        self._set(COMMITTED, _COMMITTED_SLOTS, mark)
+
+    def set_published(self, mark: Mark) -> None:
+        self._set(_PUBLISHED, _PUBLISHED_SLOTS, mark)
+
+    def set_checkpoint(self, mark: Mark) -> None:
+        self.words[_CHECKPOINT], self.words[_CHECKPOINT_AT] = mark
+
+    @property
+    def flags(self) -> Flag:
+        return Flag(self.words[_FLAGS] & 3)
+
+    def set_flags(self, flags: Flag) -> None:
+        self.words[_FLAGS] = int(flags)
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who wrote itself down as the holder of the write lock."""
+        pid = self.words[_PID]
+        if not pid:
+            return None
+        host = bytes(self._mapped.data[_HOST]).rstrip(b"\0").decode("utf-8", "replace")
+        return Holder(pid, host, self.words[_SINCE] / 1e9)
+
+    def set_holder(self, pid: int, host: bytes, since_ns: int) -> None:
+        words = self.words
+        self._mapped.data[_HOST] = host[:64].ljust(64, b"\0")
+        words[_SINCE] = since_ns & _WORD
+        words[_PID] = pid
+
+    def clear_holder(self) -> None:
+        self.words[_PID] = 0
+
+    @property
+    def held(self) -> bool:
+        return self.words[_PID] != 0
+
+    def _mark(self, word: int, slots: int) -> Mark:
+        words = self.words
+        while True:
+            revision = words[word]
+            slot = slots + 2 * (revision & 1)
+            mark = Mark(words[slot], words[slot + 1])
+            if mark.revision == revision == words[word]:
+                return mark
+            if not words[0]:  # being rebuilt: what is there is as good as any
+                return mark
+
+    def _set(self, word: int, slots: int, mark: Mark) -> None:
+        words = self.words
+        slot = slots + 2 * (mark.revision & 1)
+        words[slot], words[slot + 1] = mark
+        words[word] = mark.revision
+
+    def close(self) -> None:
+        self._mapped.close()
+
+
+_WORD: Final = (1 << 64) - 1
+
+
+def _boot_words(boot: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(boot.encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")

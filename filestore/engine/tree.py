@@ -1,0 +1,343 @@
+"""The documents' files: reading one whole, and swapping one in.
+
+Reading trusts nothing: a link, a pipe, a folder or a giant in a document's
+place is Corrupt.  Writing never touches a file in place: the new content is
+staged in ``tmp/`` and takes the name in one atomic step, an exchange, so that
+what it displaced can be looked at: if it is not what the commit was decided
+on, somebody edited the file in between, and gets it back (J4).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from filestore.backend import Entry
+from filestore.codec import MAX_BYTES
+from filestore.engine.fs import coarse_time_ns, read_at, write_at
+from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    from filestore.codec import Codec
+    from filestore.engine.fs import FileSystem
+    from filestore.engine.layout import Layout
+
+_LINKS: Final = frozenset({errno.ELOOP, errno.EMLINK})
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_NO_EXCHANGE: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+Signature = tuple[int, int, int, int]
+"""Modification time, change time, inode, size: differs when the file was touched."""
+
+
+class FileEntry(Entry):
+    """A document and the file that it was read from or written to.
+
+    ``racy``: the file was touched in the very tick of the clock in which it was
+    read, so an unchanged signature does not prove an unchanged file (as in
+    git's index).
+    """
+
+    __slots__ = ("path", "racy", "signature")
+
+    def __init__(self, data: bytes, path: str, signature: Signature, *, racy: bool) -> None:
+        super().__init__(data)
+        self.path = path
+        self.signature = signature
+        self.racy = racy
+
+
+class Raw(NamedTuple):
+    """A file's bytes and what tells whether it is still the same."""
+
+    data: bytes
+    signature: Signature
+    racy: bool
+
+
+class Staged(NamedTuple):
+    """A new content, or with ``tmp`` None a delete, ready to take its place.
+
+    ``based_on``: the file that it replaces, None where there was none.
+    """
+
+    key: Key
+    path: str
+    tmp: str | None
+    inode: int
+    based_on: FileEntry | None
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
+
+
+class Tree:
+    """The document files of one store, as one handle sees them."""
+
+    def __init__(self, fs: FileSystem, layout: Layout, codec: Codec, file_mode: int) -> None:
+        self._fs = fs
+        self._layout = layout
+        self.codec = codec
+        self._file_mode = file_mode
+        # A folder needs an x wherever its files have an r.
+        self.folder_mode = 0o700 | (file_mode & 0o444) >> 2 | (file_mode & 0o066)
+        self._names = itertools.count()
+        self._exchange = True
+
+    # -- reading --------------------------------------------------------------
+
+    def load(self, key: Key) -> FileEntry | None:
+        """Read and parse a document.  Raises Corrupt, StorageError, InvalidKey."""
+        path = self._layout.path(key)
+        raw = self.read(path, key)
+        if raw is None:
+            return None
+        return FileEntry(self.parse(raw.data, path, key), path, raw.signature, racy=raw.racy)
+
+    def parse(self, raw: bytes, path: str, key: Key | None) -> bytes:
+        """The canonical bytes of a file's.  Raises Corrupt that names the path."""
+        try:
+            return self.codec.parse(raw)
+        except Corrupt as error:
+            where = f"{path}:{error.line}" if error.line else path
+            raise Corrupt(
+                f"{where}: {error.message}", key=key, path=path, line=error.line
+            ) from error
+
+    def read(self, path: str, key: Key | None) -> Raw | None:
+        """A file's bytes; None where there is none.  Raises Corrupt, StorageError."""
+        fs = self._fs
+        before = coarse_time_ns()
+        try:
+            fd = fs.open(path, _READ)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                self._no_link_above(path, key)
+                return None
+            if error.errno in _LINKS:
+                raise _not_a_document(path, key, "is a symbolic link") from error
+            raise storage_error(error, path, key) from error
+        try:
+            status = fs.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is no regular file"
+                raise _not_a_document(path, key, what)
+            if status.st_size > MAX_BYTES:
+                raise _not_a_document(
+                    path, key, f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}"
+                )
+            data = read_at(fs, fd, 0, status.st_size + 1)
+        except OSError as error:
+            if isinstance(error, FilestoreError):
+                raise
+            raise storage_error(error, path, key) from error
+        finally:
+            fs.close(fd)
+        self._no_link_above(path, key)
+        # Whatever touches the file from now on is stamped with ``before`` or later.
+        racy = status.st_ctime_ns >= before or len(data) != status.st_size
+        return Raw(data, signature_of(status), racy)
+
+    def _no_link_above(self, path: str, key: Key | None) -> None:
+        for folder in self._layout.folders(path):
+            try:
+                mode = self._fs.lstat(folder).st_mode
+            except OSError as error:
+                if error.errno in _ABSENT:
+                    return
+                raise storage_error(error, folder, key) from error
+            if stat.S_ISLNK(mode):
+                raise _not_a_document(folder, key, "is a symbolic link, not a folder")
+
+    def signature(self, path: str) -> Signature | None:
+        """What tells a changed file, None where there is none."""
+        try:
+            return signature_of(self._fs.lstat(path))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise storage_error(error, path, None) from error
+
+    # -- writing, under the write lock ----------------------------------------
+
+    def stage(self, key: Key, after: bytes | None, based_on: FileEntry | None) -> Staged:
+        """Put a new content beside the tree, so that only a rename is left to do.
+
+        Raises StorageError (no space, no permission), Corrupt (a link or a file
+        where a folder should be), InvalidDocument (too large in this codec).
+        """
+        path = self._layout.path(key)
+        if after is None:
+            return Staged(key, path, None, 0, based_on)
+        content = self.codec.encode(after)
+        self._make_folders(path, key)
+        tmp = self.temporary()
+        try:
+            fd = self._fs.open(tmp, _CREATE, self._file_mode)
+            try:
+                write_at(self._fs, fd, content, 0)
+                if self._file_mode != 0o600:
+                    self._fs.fchmod(fd, self._file_mode)  # the umask took some away
+                inode = self._fs.fstat(fd).st_ino
+            finally:
+                self._fs.close(fd)
+        except OSError as error:
+            self.discard(tmp)
+            raise storage_error(error, path, key) from error
+        except BaseException:
+            self.discard(tmp)
+            raise
+        return Staged(key, path, tmp, inode, based_on)
+
+    def temporary(self) -> str:
+        """A name in ``tmp/`` that nobody else uses."""
+        return f"{self._layout.tmp}/{os.getpid()}-{id(self):x}-{next(self._names)}"
+
+    def _make_folders(self, path: str, key: Key) -> None:
+        for folder in self._layout.folders(path):
+            try:
+                mode = self._fs.lstat(folder).st_mode
+            except FileNotFoundError:
+                try:
+                    self._fs.mkdir(folder, self.folder_mode)
+                except FileExistsError:
+                    pass
+                except OSError as error:
+                    raise storage_error(error, folder, key) from error
+                continue
+            except OSError as error:
+                raise storage_error(error, folder, key) from error
+            if stat.S_ISLNK(mode):
+                raise _not_a_document(folder, key, "is a symbolic link, not a folder")
+            if not stat.S_ISDIR(mode):
+                raise _not_a_document(folder, key, "is a file where a folder should be")
+
+    def swap_in(self, staged: Staged) -> tuple[str | None, bool]:
+        """Publish what was staged; never raises for an external edit, which wins.
+
+        Returns the temporary file that is left to :meth:`discard`, and whether
+        the content took its place.  Raises OSError.
+        """
+        if staged.tmp is None:
+            return self._take_away(staged)
+        if staged.based_on is None:
+            try:
+                self._fs.rename_new(staged.tmp, staged.path)
+            except FileExistsError:
+                return staged.tmp, False
+            return None, True
+        if self._exchange:
+            try:
+                self._fs.exchange(staged.tmp, staged.path)
+            except FileNotFoundError:
+                return self.swap_in(staged._replace(based_on=None))
+            except OSError as error:
+                if error.errno not in _NO_EXCHANGE:
+                    raise
+                self._exchange = False
+            else:
+                if self._is(staged.tmp, staged.based_on):
+                    return staged.tmp, True
+                self._fs.exchange(staged.tmp, staged.path)
+                return staged.tmp, False
+        if not self._is(staged.path, staged.based_on):
+            return staged.tmp, False
+        self._fs.rename(staged.tmp, staged.path)
+        return None, True
+
+    def _take_away(self, staged: Staged) -> tuple[str | None, bool]:
+        tmp = self.temporary()
+        try:
+            self._fs.rename(staged.path, tmp)
+        except FileNotFoundError:
+            return None, True
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # A name in tmp/ may need a block; a delete must not.
+            if staged.based_on is not None and not self._is(staged.path, staged.based_on):
+                return None, False
+            self._fs.unlink(staged.path)
+            return None, True
+        if staged.based_on is None or self._is(tmp, staged.based_on):
+            return tmp, True
+        try:
+            self._fs.rename_new(tmp, staged.path)
+        except FileExistsError:
+            return tmp, False
+        return None, False
+
+    def _is(self, path: str, expected: FileEntry) -> bool:
+        """Whether it is that file, but for the change time, which a rename moves."""
+        now, then = signature_of(self._fs.lstat(path)), expected.signature
+        if now[0] != then[0] or now[2:] != then[2:]:
+            return False
+        if not expected.racy:
+            return True
+        try:
+            raw = self.read(path, None)
+            return raw is not None and self.codec.parse(raw.data) == expected.data
+        except FilestoreError:
+            return False
+
+    def entry_after(self, staged: Staged, data: bytes) -> FileEntry | None:
+        """What is known of a file just published; None when it is not ours any more."""
+        before = coarse_time_ns()
+        try:
+            status = self._fs.lstat(staged.path)
+        except OSError:
+            return None
+        if status.st_ino != staged.inode:
+            return None
+        racy = status.st_ctime_ns >= before
+        return FileEntry(data, staged.path, signature_of(status), racy=racy)
+
+    def discard(self, tmp: str) -> None:
+        """Remove a temporary file; one that cannot be is swept at the next recovery."""
+        try:
+            self._fs.unlink(tmp)
+        except OSError:
+            pass
+
+    def sweep(self) -> None:
+        """Remove what dead writers left in ``tmp/``.  Under the write lock."""
+        try:
+            items = self._fs.scan(self._layout.tmp)
+        except OSError:
+            return
+        for item in items:
+            if not item.is_folder:
+                self.discard(f"{self._layout.tmp}/{item.name}")
+
+
+def _not_a_document(path: str, key: Key | None, what: str) -> Corrupt:
+    return Corrupt(f"{path}: {what}; a document is a regular file", key=key, path=path)
+
+
+_REASONS: Final = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EACCES: "no permission: check the owner and the mode",
+    errno.EPERM: "no permission: check the owner and the mode",
+    errno.EMFILE: "this process has too many open files: close some or raise its limit",
+    errno.ENFILE: "the machine has too many open files",
+    errno.EIO: "input/output error: check the disk",
+    errno.ENAMETOOLONG: "the path is too long: use a shorter id or a higher folder",
+}
+
+
+def storage_error(error: OSError, path: str, key: Key | None) -> FilestoreError:
+    """Say what the system refused, and what to do."""
+    if isinstance(error, FilestoreError):
+        return error
+    if error.errno == errno.EROFS:
+        return ReadOnly(f"{path}: the file system is read-only", key=key, path=path)
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"{path}: {reason}", errno=error.errno, key=key, path=path)
