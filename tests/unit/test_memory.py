@@ -1,0 +1,68 @@
+"""The memory backend: the contract, and what only it promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filestore.backends.memory import MemoryBackend
+from filestore.codec import canonical
+from filestore.model import Edit, Key
+from tests.contract.backend import BackendContract, put
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A = Key("volumes", "a")
+
+
+class TestMemoryBackend(BackendContract):
+    def make(
+        self, where: Path, *, readonly: bool = False, lock_timeout: float = 10.0
+    ) -> MemoryBackend:
+        return MemoryBackend(readonly=readonly, lock_timeout=lock_timeout)
+
+
+def test_the_feed_keeps_the_newest_commits_up_to_their_number() -> None:
+    backend = MemoryBackend(history_commits=3)
+    for n in range(5):
+        put(backend, A, n)
+    assert [commit.revision for commit in backend.changes(0)] == [3, 4, 5]
+    assert backend.stats()["history_commits"] == 3
+
+
+def test_the_feed_keeps_the_newest_commits_up_to_their_bytes() -> None:
+    size = len(canonical({"size": 0}))
+    backend = MemoryBackend(history_bytes=4 * size)
+    for n in range(5):
+        put(backend, A, n)
+    assert [commit.revision for commit in backend.changes(0)] == [4, 5]
+    assert backend.stats()["history_bytes"] == 4 * size
+
+
+def test_a_commit_larger_than_the_history_is_made_all_the_same() -> None:
+    backend = MemoryBackend(history_bytes=1)
+    put(backend, A, 1)
+    assert list(backend.changes(0)) == []
+    assert backend.revision == 1
+    assert backend.stats()["documents"] == 1
+    assert backend.stats()["history_bytes"] == 0
+
+
+def test_the_clock_dates_commits() -> None:
+    backend = MemoryBackend(clock=lambda: 1234.5)
+    commit = backend.apply([Edit(A, canonical({}))])
+    assert commit is not None
+    assert commit.time == 1234.5
+
+
+def test_two_memories_share_nothing() -> None:
+    first, second = MemoryBackend(), MemoryBackend()
+    put(first, A, 1)
+    assert second.get(A) is None
+
+
+def test_closing_lets_go_of_the_documents() -> None:
+    backend = MemoryBackend()
+    put(backend, A, 1)
+    backend.close()
+    assert backend._documents == {}
