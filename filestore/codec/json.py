@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-import orjson
-
 from filestore.codec.canonical import as_canonical, canonical, pretty
 from filestore.codec.json_faults import find_fault
-from filestore.codec.limits import check_encoded, check_raw
+from filestore.codec.limits import check_encoded, check_raw, text_of
 from filestore.errors import Corrupt
 
 
@@ -36,7 +34,7 @@ def _read_strictly(raw: bytes) -> bytes:
 
     orjson keeps the last of duplicate keys, and makes floats of too large integers.
     """
-    text = _text(raw)
+    text = text_of(raw)
     try:
         return canonical(json.loads(text, object_pairs_hook=_object))
     except (ValueError, RecursionError) as error:
@@ -51,17 +49,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("duplicate key")
     return result
-
-
-def _text(raw: bytes) -> str:
-    if raw.startswith(b"\xef\xbb\xbf"):
-        raise Corrupt(
-            "the file begins with a byte order mark: save it as UTF-8 without one", line=1
-        )
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise Corrupt(
-            f"byte {error.start} is not valid UTF-8: save the file as UTF-8",
-            line=raw.count(b"\n", 0, error.start) + 1,
-        ) from error

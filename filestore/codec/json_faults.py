@@ -80,7 +80,7 @@ class _Look:
             )
         self._begin(token, start)
         while self.open:
-            keys, opened = self.open[-1]
+            keys, _ = self.open[-1]
             start, kind, token = self._next("a key or }" if keys is not None else "a value or ]")
             if token == ("}" if keys is not None else "]"):
                 self.open.pop()

@@ -1,4 +1,4 @@
-"""How large a document may be."""
+"""What a file must be before a codec looks at what it says: its size and its encoding."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ def check_encoded(raw: bytes) -> bytes:
             f"the document's file would have {len(raw):,} bytes: at most {MAX_BYTES:,} are possible"
         )
     return raw
+
+
+def text_of(raw: bytes) -> str:
+    """The text of a file.  Raises Corrupt for what is not UTF-8 without a byte order mark."""
+    if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise Corrupt(
+            "the file begins with a byte order mark: save it as UTF-8 without one", line=1
+        )
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Corrupt(
+            f"byte {error.start} is not valid UTF-8: save the file as UTF-8",
+            line=raw.count(b"\n", 0, error.start) + 1,
+        ) from error
