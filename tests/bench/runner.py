@@ -55,7 +55,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; ``ok`` is None where nothing was promised."""
+    """A line of the table.
+
+    ``ok`` is None where nothing was promised; ``note`` goes under the table.
+    """
 
     what: str
     measured: str
@@ -63,6 +66,7 @@ class Row:
     ratio: str = ""
     target: str = ""
     ok: bool | None = None
+    note: str = ""
 
 
 def measure(cases: Sequence[Case], rounds: int, data: Path) -> dict[str, Sample]:
@@ -152,9 +156,11 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
-        yield "  ".join(
-            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-        ).rstrip()
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+    for row in rows:
+        if row.note:
+            yield f"\n{row.what}: {row.note}"
 
 
 def _verdict(ok: bool | None) -> str:
