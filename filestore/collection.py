@@ -230,7 +230,7 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         ``expected``: the etag that must be there, None when nothing may be there.
         Otherwise Conflict is raised.
         """
-        data = canonical(document)
+        data = self._encode(id, document)
         self._require_writable()
         current = self._get((self._name, id))
         if (
@@ -249,18 +249,14 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         nested objects merge.  Read, merge and write happen under the write lock:
         no other writer's change is lost.  Raises NotFound when there is no document.
         """
-        if not isinstance(changes, dict):
-            raise InvalidDocument(
-                f"a patch is a dictionary of fields, not {type(changes).__name__}",
-                key=Key(self._name, id),
-            )
+        self._encode(id, changes)  # refuses what no document could hold before the lock is taken
         merged = b""
 
         def merge(current: bytes | None) -> bytes:
             nonlocal merged
             if current is None:
                 raise self._missing(id)
-            merged = canonical(merge_patch(decode(current), changes))
+            merged = self._encode(id, merge_patch(decode(current), changes))
             return merged
 
         self._apply(id, merge, expected)
@@ -301,7 +297,7 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         present = self.get(id)
         if present is not None:
             return present
-        data = canonical(default)  # refuses None, as a put would
+        data = self._encode(id, default)  # refuses None, as a put would
         stored = data
 
         def keep(current: bytes | None) -> bytes:
@@ -315,7 +311,7 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
     def update(self, other: Any = (), /, **documents: Document) -> None:
         """Store several documents at once: all of them or, when it raises, none."""
         edits = [
-            Edit(Key(self._name, id), canonical(document))
+            Edit(Key(self._name, id), self._encode(id, document))
             for id, document in dict(other, **documents).items()
         ]
         self._require_writable()
@@ -350,6 +346,13 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
     ) -> None:
         self._require_writable()
         self._target.apply([Edit(Key(self._name, id), after, expected)])
+
+    def _encode(self, id: str, document: object) -> bytes:
+        try:
+            return canonical(document)
+        except InvalidDocument as error:
+            key = Key(self._name, id)
+            raise InvalidDocument(f"{key} cannot be stored: {error}", key=key) from error
 
     def _require_writable(self) -> None:
         # Asked before looking for changes: whether a write is refused must not depend

@@ -1,0 +1,45 @@
+"""The store's contract over the memory backend, some of whose documents can be spoilt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filestore import Corrupt, Key, Store
+from filestore.backends.memory import MemoryBackend
+from tests.contract.store import StoreContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from filestore.backend import Entry
+
+
+class Spoilable(MemoryBackend):
+    """Memory in which documents can become unreadable, as half-saved files do."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.unreadable: set[tuple[str, str]] = set()
+
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        if key in self.unreadable:
+            raise Corrupt(
+                f"{key[0]}/{key[1]} cannot be read", key=Key(*key), path=f"memory:{key}", line=1
+            )
+        return super().get(key)
+
+
+class TestStoreOverMemory(StoreContract):
+    def open(
+        self,
+        where: Path,
+        *,
+        actor: str | None = None,
+        readonly: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> Store:
+        return Store(Spoilable(readonly=readonly, lock_timeout=lock_timeout), actor=actor)
+
+    def spoil(self, store: Store, collection: str, id: str) -> None:
+        assert isinstance(store._backend, Spoilable)
+        store._backend.unreadable.add((collection, id))
