@@ -36,6 +36,8 @@ _PRETTY: Final = _PLAIN | orjson.OPT_INDENT_2
 # In the pretty form a value inside n containers stands on a line indented by 2n, and a
 # raw newline is never part of a string.
 _TOO_DEEP: Final = b"\n" + b"  " * (MAX_DEPTH + 1)
+# The last version without references, and without a second mark for tuples.
+_MARSHAL_VERSION: Final = 2
 
 decode: Final[Callable[[bytes], Document]] = orjson.loads
 """The document of canonical bytes: a fresh one each time, the caller's own."""
@@ -50,18 +52,12 @@ def canonical(document: object) -> bytes:
     containers, and for more than :data:`MAX_BYTES` bytes.
     """
     if type(document) is dict:
-        data = b""
         try:
             data = orjson.dumps(document, option=_PLAIN)
-            # orjson writes tuples, UUIDs, NaN and enumerations as something else: what
-            # is read back must be equal.  An enumeration of str or int is equal even to
-            # what it isn't; marshal refuses every type that is not exactly a plain one.
-            marshal.dumps(document, 2)
-            same = orjson.loads(data) == document and not _is_deep(data, document)
+            if _is_plain(document, data) and len(data) <= MAX_BYTES:
+                return data if floats.CONFORMS else floats.conform(data)
         except (TypeError, ValueError, RecursionError):
-            same = False
-        if same and len(data) <= MAX_BYTES:
-            return data if floats.CONFORMS else floats.conform(data)
+            pass  # the slow look says what it was
     return _slowly(document)
 
 
@@ -72,8 +68,7 @@ def etag_of(data: bytes) -> Etag:
 
 def pretty(data: bytes) -> bytes:
     """Canonical bytes with one field a line and a newline at the end."""
-    text = orjson.dumps(orjson.loads(data), option=_PRETTY | orjson.OPT_APPEND_NEWLINE)
-    return text if floats.CONFORMS else floats.conform(text)
+    return _laid_out(orjson.loads(data))
 
 
 def as_canonical(raw: bytes) -> bytes | None:
@@ -85,17 +80,32 @@ def as_canonical(raw: bytes) -> bytes | None:
         document = orjson.loads(raw)
     except ValueError:
         return None
-    if type(document) is not dict:
+    if type(document) is not dict or _laid_out(document) != raw or raw.find(_TOO_DEEP) >= 0:
         return None
     data = orjson.dumps(document, option=_PLAIN)
-    if not floats.CONFORMS:
-        data = floats.conform(data)
-    return data if pretty(data) == raw and raw.find(_TOO_DEEP) < 0 else None
+    return data if floats.CONFORMS else floats.conform(data)
 
 
-def _is_deep(data: bytes, document: object) -> bool:
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+def _laid_out(document: Document) -> bytes:
+    text = orjson.dumps(document, option=_PRETTY | orjson.OPT_APPEND_NEWLINE)
+    return text if floats.CONFORMS else floats.conform(text)
+
+
+def _is_plain(document: Document, data: bytes) -> bool:
+    """Whether orjson wrote the document as it is, and it is not too deep.
+
+    orjson writes tuples, NaN, infinities, UUIDs and enumerations as something else.  marshal
+    tells types exactly, and refuses (ValueError) the last two.  It writes a tuple with a
+    ``(``, and the last byte of a float that is not finite is 7f or ff.  Those bytes mean other
+    things too: then what is read back must be equal, which takes longer.
+    """
+    types = marshal.dumps(document, _MARSHAL_VERSION)
+    if (b"(" in types or b"\x7f" in types or b"\xff" in types) and orjson.loads(data) != document:
         return False
+    return data.count(b"{") + data.count(b"[") <= MAX_DEPTH or not _is_deep(document)
+
+
+def _is_deep(document: Document) -> bool:
     return orjson.dumps(document, option=_PRETTY).find(_TOO_DEEP) >= 0
 
 
