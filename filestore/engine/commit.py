@@ -248,23 +248,30 @@ class Writer:
     ) -> list[Decided]:
         """What to do for one ticket, given those ahead of it.  Raises what apply raises."""
         ops = []
+        conflicts: list[Conflict] = []
         for key, wish, expected in ticket.edits:
             blind = expected is ANY and not callable(wish)
-            base, before = self._current(key, ahead, blind=blind)
+            try:
+                base, before = self._current(key, ahead, blind=blind)
+            except Conflict as error:
+                conflicts.append(error)
+                continue
             if expected is not ANY and expected != (None if before is None else before.etag):
-                raise _unexpected(key, before, self._reads.revision)
+                conflicts.append(_unexpected(key, before, self._reads.revision))
+                continue
             data = None if before is None else before.data
             after = wish(data) if callable(wish) else wish
             if after == data:
                 continue
-            op = Op(key, data, after)
             changed[key] = after
             text = record.OpText(
-                op,
+                Op(key, data, after),
                 None if before is None else before.etag,
                 None if after is None else etag_of(after),
             )
             ops.append(Decided(text, base))
+        if conflicts:
+            raise _all_of(conflicts)
         return ops
 
     def _current(
@@ -438,11 +445,20 @@ def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
     return ground.refusal
 
 
+def _all_of(conflicts: list[Conflict]) -> Conflict:
+    first = conflicts[0]
+    if len(conflicts) == 1:
+        return first
+    return Conflict(
+        "; ".join(str(conflict) for conflict in conflicts),
+        keys=[key for conflict in conflicts for key in conflict.keys],
+        path=first.path,
+        revision=first.revision,
+    )
+
+
 def _unexpected(key: Key, before: Entry | None, revision: int) -> Conflict:
-    if before is None:
-        what = "is not there any more"
-    else:
-        what = f"has etag {before.etag} now"
+    what = "is not there any more" if before is None else f"has etag {before.etag} now"
     return Conflict(
         f"{key}: somebody else changed the document: it {what}; read it again and decide",
         key=key,

@@ -76,6 +76,7 @@ class FileSystem:
     def __init__(self) -> None:
         self._renameat2: Callable[..., int] | None = None
         self._syncfs: Callable[..., int] | None = None
+        self._lock_functions: tuple[Callable[..., bool], Callable[[int], None]] | None = None
 
     def scan(self, path: str) -> list[Item]:
         """The names in a folder, in its own order.  (open, getdents, close)"""
@@ -123,15 +124,20 @@ class FileSystem:
 
     def lock(self, fd: int) -> bool:
         """Try to take the native exclusive lock on an open file; never waits."""
-        from filelock import lock_descriptor  # takes 31 ms to import, and only writers need it
-
-        return lock_descriptor(fd, blocking=False)
+        return self._filelock()[0](fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
         """Give back what :meth:`lock` took."""
-        from filelock import unlock_descriptor
+        self._filelock()[1](fd)
 
-        unlock_descriptor(fd)
+    def _filelock(self) -> tuple[Callable[..., bool], Callable[[int], None]]:
+        functions = self._lock_functions
+        if functions is None:
+            # filelock takes 31 ms to import, and only writers need it.
+            from filelock import lock_descriptor, unlock_descriptor
+
+            functions = self._lock_functions = lock_descriptor, unlock_descriptor
+        return functions
 
     def boot_id(self) -> str:
         """What tells one run of the machine from the next; empty where unknown."""

@@ -43,7 +43,8 @@ def _journal(ground: Ground) -> Iterator[Problem]:
             repairable=True,
         )
     state = ground.state
-    if state is not None and state.valid and state.published_revision < state.committed.revision:
+    # With normal durability files lag behind for a moment; a flag says that somebody gave up.
+    if state is not None and state.valid and state.flags:
         lag = state.committed.revision - state.published_revision
         yield Problem(
             "unpublished",

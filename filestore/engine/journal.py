@@ -9,6 +9,7 @@ file.  What a line says is in :mod:`filestore.engine.record`.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -290,11 +291,12 @@ class Journal:
 
     def trim(self, checkpoint: int, keep_bytes: int) -> None:
         """Drop the oldest segments while more than ``keep_bytes`` are kept and no commit
-        after ``checkpoint`` is in them.  Under the write lock."""
+        after ``checkpoint`` is in them.  Under the write lock.
+        """
         fs, numbers = self._fs, self.numbers()
         sizes = {number: fs.lstat(self.path(number)).st_size for number in numbers}
         total = sum(sizes.values())
-        for number, following in zip(numbers, numbers[1:], strict=False):
+        for number, following in itertools.pairwise(numbers):
             if total <= keep_bytes:
                 return
             header = self.header(following)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RUNTIME: Final = ".filestore"
 CONFIG: Final = "filestore.yaml"
 MAX_FANOUT: Final = 2
+_MAX_WAYS: Final = 4096  # with two levels of fan-out a collection has 65,536 folders
 _MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
 
 
@@ -46,6 +47,7 @@ class Layout:
         self.tmp = f"{self.runtime}/tmp"
         self.lost = f"{self.runtime}/lost"
         self._folders: dict[str, str] = {}
+        self._ways: dict[str, tuple[str, ...]] = {}
 
     def folder(self, collection: str) -> str:
         """The folder of a collection.  Raises InvalidKey."""
@@ -74,10 +76,18 @@ class Layout:
             )
         return path
 
-    def folders(self, path: str) -> list[str]:
+    def folders(self, path: str) -> tuple[str, ...]:
         """The folders that lead from the root to a file, the root left out, outermost first."""
-        parts = path[len(self.root) + 1 :].split("/")[:-1]
-        return ["/".join((self.root, *parts[:depth])) for depth in range(1, len(parts) + 1)]
+        folder = path.rpartition("/")[0]
+        folders = self._ways.get(folder)
+        if folders is None:
+            parts = folder[len(self.root) + 1 :].split("/")
+            folders = tuple(
+                "/".join((self.root, *parts[:depth])) for depth in range(1, len(parts) + 1)
+            )
+            if len(self._ways) < _MAX_WAYS:
+                self._ways[folder] = folders
+        return folders
 
     def _shard(self, id: str) -> str:
         digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=self.fanout)

@@ -302,42 +302,51 @@ class Reads:
 
     def ids(self, collection: str) -> list[str]:
         """The ids in a collection."""
-        layout, fs = self._ground.layout, self._fs
-        while True:
-            self.catch_up()
-            seen = self._seen
-            ids = layout.ids(fs, collection)
-            if self._state is None or self._words[COMMITTED] == seen == self._seen:
-                break
-        with self.mutex:
-            pending = [
-                (key[1], entry)
-                for key, (revision, entry) in self._pending.items()
-                if key[0] == collection and self._unpublished(revision)
-            ]
-        if pending:
-            present = dict.fromkeys(ids)
-            for id, entry in pending:
-                if entry is None:
-                    present.pop(id, None)
-                else:
-                    present[id] = None
-            ids = list(present)
-        return ids
+        listing, unpublished = self._listing(lambda: self._ground.layout.ids(self._fs, collection))
+        changed = {key[1]: entry for key, entry in unpublished if key[0] == collection}
+        if not changed:
+            return listing
+        present = dict.fromkeys(listing)
+        for id, entry in changed.items():
+            if entry is None:
+                present.pop(id, None)
+            else:
+                present[id] = None
+        return list(present)
 
     def collections(self) -> list[str]:
-        self.catch_up()
-        found = self._ground.layout.collections(self._fs)
-        with self.mutex:
-            touched = {
-                key[0]
-                for key, (revision, _) in self._pending.items()
-                if self._unpublished(revision)
-            }
-        if touched:
-            names = (set(found) - touched) | {name for name in touched if self.ids(name)}
-            found = sorted(names)
-        return found
+        """The names of the collections that have documents, sorted."""
+        while True:
+            seen = self.revision
+            found, unpublished = self._listing(lambda: self._ground.layout.collections(self._fs))
+            touched = {key[0] for key, _ in unpublished}
+            if not touched:
+                return found
+            names = set(found) - touched
+            names.update(name for name in touched if self.ids(name))
+            if self.revision == seen:
+                return sorted(names)
+
+    def _listing(
+        self, scan: Callable[[], list[str]]
+    ) -> tuple[list[str], list[tuple[tuple[str, str], Entry | None]]]:
+        """What the folders say, and what to correct it by: both of one revision.
+
+        The corrections are taken first: what is published during the scan is
+        in them, and to correct what is right already does no harm.
+        """
+        while True:
+            self.catch_up()
+            with self.mutex:
+                seen = self._seen
+                unpublished = [
+                    (key, entry)
+                    for key, (revision, entry) in self._pending.items()
+                    if self._unpublished(revision)
+                ]
+            found = scan()
+            if self._state is None or self._words[COMMITTED] == seen == self._seen:
+                return found, unpublished
 
     def changes(self, since: int) -> Iterator[Commit]:
         """The commits after a revision that the journal still keeps."""

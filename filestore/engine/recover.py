@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from filestore.engine.ground import Ground
     from filestore.engine.recovery import Wanted
     from filestore.engine.state import State
-    from filestore.model import Commit, Key
+    from filestore.model import Key
 
 
 def needed(state: State) -> bool:

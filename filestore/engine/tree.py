@@ -19,12 +19,12 @@ from filestore.backend import Entry
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import coarse_time_ns, read_at, write_at
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
-from filestore.model import Key
 
 if TYPE_CHECKING:
     from filestore.codec import Codec
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
+    from filestore.model import Key
 
 _LINKS: Final = frozenset({errno.ELOOP, errno.EMLINK})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
