@@ -2,6 +2,14 @@
 
 # ruff: noqa: N802, PT009  # the suite is in unittest's style
 
+import functools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import cinderlib
 from cinder import objects as ovos
 from cinderlib.persistence import base as persistence_base
@@ -72,3 +80,107 @@ class Contract(base.BasePersistenceTest):
 
 class TestInMemory(Contract):
     __test__ = True
+
+
+class InFiles(Contract):
+    """The same in a folder."""
+
+    CODEC = "json"
+    PLUGIN = FilestorePersistence
+
+    @classmethod
+    def setUpClass(cls):
+        cls.path = tempfile.mkdtemp()
+        cls.PERSISTENCE_CFG = {"storage": cls.PLUGIN, "path": cls.path, "codec": cls.CODEC}
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cinderlib.Backend.persistence.close()
+        shutil.rmtree(cls.path)
+
+    def tearDown(self):
+        problems = cinderlib.Backend.persistence.store.check()
+        super().tearDown()
+        self.assertEqual([], problems)
+
+
+class TestJson(InFiles):
+    __test__ = True
+
+
+class TestYaml(InFiles):
+    __test__ = True
+    CODEC = "yaml"
+
+
+class FreshHandles(FilestorePersistence):
+    """Reads through a handle that knows nothing yet."""
+
+    def _read(self, method, *args, **kwargs):
+        fresh = FilestorePersistence(self.store.location)
+        try:
+            return getattr(fresh, method)(*args, **kwargs)
+        finally:
+            fresh.close()
+
+    get_volumes = functools.partialmethod(_read, "get_volumes")
+    get_snapshots = functools.partialmethod(_read, "get_snapshots")
+    get_connections = functools.partialmethod(_read, "get_connections")
+    get_key_values = functools.partialmethod(_read, "get_key_values")
+
+
+class TestJsonByFreshHandles(InFiles):
+    __test__ = True
+    PLUGIN = FreshHandles
+
+
+class TestYamlByFreshHandles(InFiles):
+    __test__ = True
+    CODEC = "yaml"
+    PLUGIN = FreshHandles
+
+
+class OtherProcess(FilestorePersistence):
+    """Writes here and reads in another process, which keeps its handle."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.reader = subprocess.Popen(
+            [sys.executable, "-m", "tests.cinderlib.reader", self.store.location],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            text=True,
+        )
+
+    def close(self):
+        super().close()
+        self.reader.communicate()  # it ends with its input
+
+    def _read(self, method, *args, **kwargs):
+        print(json.dumps([method, args, kwargs]), file=self.reader.stdin, flush=True)
+        answer = self.reader.stdout.readline()
+        return [
+            cinderlib.KeyValue(each["key"], each["value"])
+            if each["class"] == "KeyValue"
+            else cinderlib.load(each)
+            for each in json.loads(answer)
+        ]
+
+    get_volumes = functools.partialmethod(_read, "get_volumes")
+    get_snapshots = functools.partialmethod(_read, "get_snapshots")
+    get_connections = functools.partialmethod(_read, "get_connections")
+    get_key_values = functools.partialmethod(_read, "get_key_values")
+
+
+class TestJsonByAnotherProcess(InFiles):
+    __test__ = True
+    PLUGIN = OtherProcess
+
+
+class TestYamlByAnotherProcess(InFiles):
+    __test__ = True
+    CODEC = "yaml"
+    PLUGIN = OtherProcess
