@@ -64,7 +64,7 @@ class Checkpointer:
             if begun is None:
                 return
             start, end = begun
-            self._sync(self._keys(start, end), end)
+            self._sync(self._keys(start, end))
             self._write_down(end)
 
     def _begin(self) -> tuple[Mark, Mark] | None:
@@ -100,7 +100,7 @@ class Checkpointer:
         finally:
             journal.close()
 
-    def _sync(self, keys: set[Key], end: Mark) -> None:
+    def _sync(self, keys: set[Key]) -> None:
         """Put the files, and the names of files and folders, on the disk."""
         ground = self._ground
         fs, layout = ground.fs, ground.layout

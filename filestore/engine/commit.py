@@ -116,7 +116,10 @@ class Writer:
         signed = False
         try:
             if outermost:
-                self._enter()
+                try:
+                    self._enter()
+                except OSError as error:
+                    raise storage_error(error, ground.layout.root, None) from error
                 signed = True
             yield
         finally:
@@ -220,7 +223,7 @@ class Writer:
             changed: dict[Key, bytes | None] = {}
             try:
                 ops = self._decide(ticket, after, changed)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - an edit's function may raise anything
                 ticket.fail(error)
                 continue
             if not ops:
@@ -299,8 +302,6 @@ class Writer:
                 path=known.path,
                 revision=reads.revision,
             )
-        if loaded is not None and known is not None and loaded.data == known.data:
-            loaded._etag = known._etag
         reads.remember(key, loaded)
         return loaded, loaded
 

@@ -14,6 +14,7 @@ from filestore.engine.commit import Writer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
+from filestore.engine.tree import storage_error
 from filestore.errors import Closed, FilestoreError, LockTimeout, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ class FileBackend:
             self._background = Background(ground, self._checkpointer) if background else None
             self._recover_if_needed()
             reads.begin()
-        except BaseException:
+        except BaseException as error:
             ground.detach()
             ground.lock.close()
+            if isinstance(error, OSError):
+                raise storage_error(error, ground.layout.root, None) from error
             raise
         self.get = reads.get  # the hot path, without a call in between
         _handles.add(self)
@@ -207,9 +210,8 @@ class FileBackend:
         if self._background is not None:
             self._background.stop()
         try:
-            if not self.readonly and not ground.damage and ground.state is not None:
-                if ground.durability is not Durability.OFF and self._wrote:
-                    self._checkpointer.run()
+            if self._owes_checkpoint:
+                self._checkpointer.run()
         except FilestoreError:
             pass
         finally:
@@ -223,9 +225,15 @@ class FileBackend:
                 ground.lock.release_threads()
 
     @property
-    def _wrote(self) -> bool:
-        state = self._ground.state
-        return state is not None and state.checkpoint.revision < state.committed.revision
+    def _owes_checkpoint(self) -> bool:
+        ground, state = self._ground, self._ground.state
+        return (
+            not self.readonly
+            and not ground.damage
+            and ground.durability is not Durability.OFF
+            and state is not None
+            and state.checkpoint.revision < state.committed.revision
+        )
 
     def _check_open(self) -> None:
         if self._closed:

@@ -168,7 +168,8 @@ def open_ground(
                 f"{root}: there is no store here (no {CONFIG}); filestore init makes one",
                 path=root,
             )
-        settings = _create(fs, root, codec or "json", fanout or 0, file_mode, level)
+        new = configuration.Config(codec or "json", fanout or 0, str(uuid.uuid4()))
+        settings = _create(fs, root, new, file_mode, level)
     if codec is not None and codec != settings.codec:
         raise FilestoreError(
             f"{root}: the store's codec is {settings.codec}, not {codec}; leave codec out to use "
@@ -228,12 +229,11 @@ def _read_config(fs: FileSystem, root: str) -> configuration.Config | None:
 
 
 def _create(
-    fs: FileSystem, root: str, codec: str, fanout: int, file_mode: int, level: Durability
+    fs: FileSystem, root: str, settings: configuration.Config, file_mode: int, level: Durability
 ) -> configuration.Config:
     """Make an empty store; of several processes that do, one wins and all go on with it."""
-    settings = configuration.Config(codec, fanout, str(uuid.uuid4()))
     # Where git is told what a document is and what is nobody's business but this machine's.
-    suffix = _MARK_SUFFIXES[codec]
+    suffix = _MARK_SUFFIXES[settings.codec]
     attributes = f"*{suffix} text eol=lf merge=filestore diff=filestore\n".encode()
     try:
         made = _make_folders(fs, root)

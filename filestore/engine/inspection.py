@@ -77,12 +77,10 @@ def _folder(ground: Ground, reads: Reads, folder: str, parts: tuple[str, ...]) -
                 )
             yield from _folder(ground, reads, path, (*parts, item.name))
         elif item.name.endswith(ground.layout.suffix) or not item.is_file:
-            yield from _file(ground, reads, path, item, parts)
+            yield from _file(ground, reads, path, item)
 
 
-def _file(
-    ground: Ground, reads: Reads, path: str, item: Item, parts: tuple[str, ...]
-) -> Iterator[Problem]:
+def _file(ground: Ground, reads: Reads, path: str, item: Item) -> Iterator[Problem]:
     if not item.is_file:
         yield Problem(
             "link",
@@ -93,7 +91,7 @@ def _file(
             else Severity.WARNING,
         )
         return
-    key = _key(ground, path, parts)
+    key = _key(ground, path)
     if key is None:
         yield Problem(
             "misnamed",
@@ -111,7 +109,7 @@ def _file(
         yield Problem("unreadable", str(error), path=path, key=key)
 
 
-def _key(ground: Ground, path: str, parts: tuple[str, ...]) -> Key | None:
+def _key(ground: Ground, path: str) -> Key | None:
     """The document that a file is, if it stands where that document's file belongs."""
     layout = ground.layout
     below = os.path.relpath(path, layout.root).split("/")

@@ -95,32 +95,29 @@ class Layout:
 
     def ids(self, fs: FileSystem, collection: str) -> list[str]:
         """The ids whose files are where they should be; none where there is no folder."""
-        folder = self.folder(collection)
         found: list[str] = []
-        suffix, fanout = self.suffix, self.fanout
-        for parts in self._names(fs, folder, (), fanout):
+        for folder, parts in self._names(fs, self.folder(collection), (), self.fanout):
             id = decode_id(parts)
-            if id is None:
+            if id is None or (
+                self.fanout and self.path((collection, id)) != f"{folder}/{parts[-1]}{self.suffix}"
+            ):
                 continue
-            if fanout and self.path((collection, id)) != f"{folder}/{'/'.join(parts)}{suffix}":
-                # The shard is not among the parts: compare only the way below it.
-                if not self.path((collection, id)).endswith(f"/{'/'.join(parts)}{suffix}"):
-                    continue
             found.append(id)
         return found
 
     def _names(
         self, fs: FileSystem, folder: str, before: tuple[str, ...], fanout: int
-    ) -> Iterator[tuple[str, ...]]:
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The folders and the file names, without suffix, of what may be documents."""
         suffix, cut = self.suffix, -len(self.suffix)
         for name, is_file, is_folder in _scan(fs, folder):
             if is_folder:
-                if fanout and not before and _is_shard(name):
+                if fanout and _is_shard(name):
                     yield from self._names(fs, f"{folder}/{name}", (), fanout - 1)
                 elif not fanout and name[-1] == "%":
                     yield from self._names(fs, f"{folder}/{name}", (*before, name), 0)
             elif is_file and not fanout and name.endswith(suffix) and name[0] != ".":
-                yield (*before, name[:cut])
+                yield folder, (*before, name[:cut])
 
     def collections(self, fs: FileSystem) -> list[str]:
         """The names of the collections that have a document, sorted."""

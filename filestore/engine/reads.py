@@ -20,6 +20,7 @@ from filestore.backend import Entry
 from filestore.engine import recovery
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, Mark
+from filestore.engine.tree import storage_error
 from filestore.errors import Closed, Corrupt
 from filestore.model import Key
 
@@ -136,8 +137,10 @@ class Reads:
                 return
             try:
                 news = list(self._ground.journal.read(self._at, end))
-            except (Corrupt, OSError):
+            except (Corrupt, OSError) as error:
                 if state.generation == self._generation and state.committed == end:
+                    if isinstance(error, OSError):
+                        raise storage_error(error, self._ground.layout.journal, None) from error
                     raise
                 self._forget()  # it was begun anew meanwhile
                 return
@@ -159,10 +162,12 @@ class Reads:
                 ground.attach()
             finally:
                 ground.readonly = readonly
-            if ground.state is not None:
+            if self._attached():
                 ground.damage = []
-                self.begin()
-                self._tell(None)
+                self._forget()
+
+    def _attached(self) -> bool:
+        return self._ground.state is not None
 
     def _forget(self) -> None:
         """Drop everything: what was known was before a recovery."""
@@ -241,9 +246,12 @@ class Reads:
         """The document as it is now."""
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
-        if self._pending and (hit := self._pending.get(key)) is not None:
-            if self._unpublished(hit[0]):
-                return hit[1]
+        if (
+            self._pending
+            and (hit := self._pending.get(key)) is not None
+            and self._unpublished(hit[0])
+        ):
+            return hit[1]
         entry = self._entries.get(key)
         if entry is not None and not entry.racy:
             try:
@@ -344,7 +352,10 @@ class Reads:
                     for key, (revision, entry) in self._pending.items()
                     if self._unpublished(revision)
                 ]
-            found = scan()
+            try:
+                found = scan()
+            except OSError as error:
+                raise storage_error(error, self._ground.layout.root, None) from error
             if self._state is None or self._words[COMMITTED] == seen == self._seen:
                 return found, unpublished
 
@@ -363,6 +374,8 @@ class Reads:
             start = _start(journal, since)
             for commit, _ in journal.read(start, end):
                 yield commit
+        except OSError as error:
+            raise storage_error(error, self._ground.layout.journal, None) from error
         finally:
             journal.close()
 

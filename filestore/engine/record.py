@@ -170,15 +170,14 @@ def parse_commit(payload: bytes) -> tuple[Commit, int]:
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
     fields: dict[str, Any] = orjson.loads(payload)
-    ops = []
-    for op in fields["ops"]:
-        ops.append(
-            Op(
-                Key(op["collection"], op["id"]),
-                canonical(op["was"]) if "was" in op else None,
-                canonical(op["document"]) if "document" in op else None,
-            )
+    ops = [
+        Op(
+            Key(op["collection"], op["id"]),
+            canonical(op["was"]) if "was" in op else None,
+            canonical(op["document"]) if "document" in op else None,
         )
+        for op in fields["ops"]
+    ]
     commit = Commit(
         int(fields["revision"]),
         float(fields["time"]),
