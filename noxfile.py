@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 
 import nox
@@ -15,6 +14,8 @@ nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 LIBRARIES = PROJECT["project"]["dependencies"]
+# The crash tests are long, and call the libraries in no way that the others don't.
+WITHOUT_CRASHES = "--ignore=tests/crash"
 
 
 def group(name: str) -> list[str]:
@@ -50,15 +51,16 @@ def install(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need no Cinder, with branch coverage."""
     session.install("-e", ".", *group("test"))
-    session.run("pytest", "--cov", "--cov-report=term", *session.posargs)
+    # Each test has a folder of its own and none is about time: they may run side by side.
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "--cov", *session.posargs)
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the same tests on the oldest libraries that the project says it works with."""
-    pins = [re.sub(r">=", "==", requirement) for requirement in LIBRARIES]
+    """Run the tests that reach the libraries on the oldest ones that the project admits."""
+    pins = [requirement.replace(">=", "==") for requirement in LIBRARIES]
     session.install("-e", ".", *group("test"), *pins)
-    session.run("pytest", "-q", *session.posargs)
+    session.run("pytest", "-q", "-n", "auto", WITHOUT_CRASHES, *session.posargs)
 
 
 @nox.session
