@@ -119,7 +119,8 @@ class FreshHandles(FilestorePersistence):
     """Reads through a handle that knows nothing yet."""
 
     def _read(self, method, *args, **kwargs):
-        fresh = FilestorePersistence(self.store.location)
+        # With durability it would checkpoint on close, for which the lock may be held here.
+        fresh = FilestorePersistence(self.store.location, durability="off")
         try:
             return getattr(fresh, method)(*args, **kwargs)
         finally:
