@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from filestore.codec.canonical import as_canonical, canonical, pretty
+from filestore.codec.canonical_form import as_canonical, canonical, pretty
 from filestore.codec.json_faults import find_fault
 from filestore.codec.limits import check_encoded, check_raw, text_of
 from filestore.errors import Corrupt

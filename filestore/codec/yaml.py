@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import yaml
 
-from filestore.codec.canonical import canonical
+from filestore.codec.canonical_form import canonical
 from filestore.codec.json_faults import find_conflict
 from filestore.codec.limits import MAX_DEPTH, check_encoded, check_raw, text_of
 from filestore.codec.yaml_scalars import Unclear, read_plain, write_float, write_text
