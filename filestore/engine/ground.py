@@ -275,18 +275,18 @@ def _write_new(
 
 def _make_folders(fs: FileSystem, path: str) -> list[str]:
     """Make a folder and those above it; which were made, innermost first."""
-    made = []
-    while True:
+    try:
+        fs.mkdir(path, 0o700)
+    except FileExistsError:
+        return []
+    except FileNotFoundError:
+        above = _make_folders(fs, os.path.dirname(path))
         try:
-            fs.mkdir(path, 0o700)
+            fs.mkdir(path, 0o700)  # once more, not until it works: /proc never takes a folder
         except FileExistsError:
-            break
-        except FileNotFoundError:
-            made += _make_folders(fs, os.path.dirname(path))
-            continue
-        made.insert(0, path)
-        break
-    return made
+            return above
+        return [path, *above]
+    return [path]
 
 
 def make_folder(fs: FileSystem, path: str, mode: int) -> None:
