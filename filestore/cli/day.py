@@ -100,8 +100,7 @@ class Volume:
         self._etag = volumes.read(self.id).etag
         return Step(
             "Create a volume",
-            f'volumes.put("{short(self.id)}", {{"display_name": "billing-db", "size": 20, …}},'
-            " expected=None)",
+            f'volumes.put("{short(self.id)}", {{"display_name": "billing-db", …}}, expected=None)',
             "expected=None: nothing may be there yet",
         )
 
@@ -112,7 +111,7 @@ class Volume:
         return Step(
             "Extend it",
             f'volumes.patch("{short(self.id)}", {{"size": 40}})',
-            "read, merged and written under the lock: 20 → 40 GiB",
+            "read, merged and written under the lock: 20 GiB become 40",
         )
 
     def take_snapshot(self) -> Step:
@@ -157,7 +156,7 @@ class Volume:
             tx["connections"][id] = connection
             tx["volumes"].patch(self.id, {"status": "in-use", "attach_status": "attached"})
         return Step(
-            "Attach it: two documents, one commit",
+            "Attach it to a host: two documents, one commit",
             'with store.transaction(message="attach billing-db to web-3") as tx:\n'
             f'    tx["connections"]["{short(id)}"] = {{…}}\n'
             f'    tx["volumes"].patch("{short(self.id)}", {{"status": "in-use", …}})',
@@ -171,11 +170,11 @@ class Volume:
         try:
             volumes.put(self.id, stale, expected=self._etag)
         except Conflict as error:
-            outcome = f"Conflict: {error}"
+            outcome = f"{type(error).__name__}: {error}"
         else:
             raise AssertionError("the store took a stale write")
         return Step(
-            "A write that is refused: it is based on what was read in the morning",
+            "A write that goes by the morning's etag is refused",
             f'volumes.put("{short(self.id)}", …, expected="{self._etag[:8]}…")',
             outcome,
             refused=True,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from filestore import __version__
 from filestore.cli.demo import demo
 from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
 from filestore.cli.mending import check, repair
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
+from filestore.cli.target import General
 from filestore.cli.writing import init, put, rm
 from filestore.errors import FilestoreError
 
@@ -106,15 +108,23 @@ Exit codes:
     show_envvar=True,
     help="The store's folder.",
 )
-@click.version_option(package_name="filestore")
+@click.option(
+    "--lock-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="How long to wait for another writer.",
+)
+@click.version_option(__version__)
 @click.pass_context
-def program(ctx: Context, store: str | None) -> None:
+def program(ctx: Context, store: str | None, lock_timeout: float) -> None:
     """Look into a filestore and change it.
 
     A store is a folder of readable JSON or YAML files that programs use as a
     database.  To see one at work, run: filestore demo
     """
-    ctx.obj = store
+    ctx.obj = General(store, lock_timeout)
 
 
 for command in (demo, init, ls, get, put, edit, rm, check, repair, stats):

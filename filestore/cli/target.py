@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filestore.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """The options before the command's name."""
+
+    store: str | None
+    lock_timeout: float
+
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -57,12 +67,16 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
 
     Raises NotFound when there is none, and whatever ``filestore.open`` raises.
     """
-    asked = location or click.get_current_context().find_root().obj
-    if asked is None:
-        asked = _nearest(os.getcwd())
+    general: General = click.get_current_context().find_root().obj
+    asked = location or general.store or _nearest(os.getcwd())
     try:
         return filestore.open(
-            asked, create=False, readonly=readonly, watch=False, actor=None if readonly else user()
+            asked,
+            create=False,
+            readonly=readonly,
+            lock_timeout=general.lock_timeout,
+            watch=False,
+            actor=None if readonly else user(),
         )
     except NotFound:
         raise NotFound(

@@ -32,10 +32,12 @@ def pair(argument: str) -> tuple[str, Any]:
     field, text = _split(argument)
     try:
         return field, json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         if text.startswith(_BEGINS_JSON):
             raise click.UsageError(f"the value of '{field}' is not JSON: {error}") from None
         return field, text
+    except (ValueError, RecursionError):
+        raise click.UsageError(f"the value of '{field}' is too long or too deep") from None
 
 
 def is_pair(argument: str) -> bool:
@@ -113,4 +115,4 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise json.JSONDecodeError(f"{name} is no JSON number", name, 0)

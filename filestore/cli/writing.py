@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import filestore
 from filestore.cli import screen
 from filestore.cli.target import (
     MARK,
@@ -21,6 +20,7 @@ from filestore.cli.target import (
     store_option,
 )
 from filestore.cli.values import FORMS, is_pair, pair, read
+from filestore.engine.files import FileBackend
 from filestore.errors import Conflict
 from filestore.model import ANY
 
@@ -40,16 +40,23 @@ expected_option = click.option(
 @click.option(
     "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
 )
+@click.option(
+    "--fanout",
+    type=click.IntRange(0, 2),
+    default=0,
+    show_default=True,
+    help="Levels of hashed folders; they pay from some thousands of documents on.",
+)
 @quiet_option
-def init(path: str, codec: str, quiet: bool) -> None:
+def init(*, path: str, codec: str, fanout: int, quiet: bool) -> None:
     """Make a new, empty store in the folder PATH (this one by default).
 
     What already lies in the folder stays as it is.
     """
     if os.path.lexists(os.path.join(path, MARK)):
         raise Conflict(f"{path} is a store already: see it with filestore -s {path} ls", path=path)
-    with filestore.open(path, codec=codec, watch=False):
-        pass
+    # Not filestore.open: the fan-out is a setting of this one ground, made with it.
+    FileBackend(path, codec=codec, fanout=fanout, watch=False).close()
     screen.note(f"A new {codec} store is in {path}", quiet=quiet)
 
 
