@@ -22,10 +22,10 @@ from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import storage_error
 
 if TYPE_CHECKING:
-    from filestore.engine.commit import Writer
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.state import State
+    from filestore.engine.writer import Writer
     from filestore.model import Key
 
 HISTORY_BYTES: Final = 64 << 20

@@ -1,29 +1,21 @@
 """The commit: from edits to a record, the disk, and the files.
 
-    lock        the write lock; recover what a dead writer left; catch up
     decide      each edit against what is there now; drop those that change nothing
     stage       new contents beside the tree: a full disk is found out here
     append      one write of the record to the journal
     sync        fdatasync: THE COMMIT POINT (J1)
     show        move the word in the shared state: every read shows the commit (C2)
     publish     an exchange or rename a file, in journal order (J2)
-    unlock      and only then remove what was displaced
 
-Before the commit point a failure takes everything back.  After it nothing can
-fail: what cannot be published now is read from the journal, and published by
-the next writer.
-
-Threads that commit at the same time queue up; whoever gets the lock carries out
-all that are waiting, and they share its one sync.
+All of it happens under the write lock.  Before the commit point a failure takes
+everything back.  After it nothing can fail: what cannot be published now is
+read from the journal, and published by the next writer.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
 import time
-from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from filestore.codec import etag_of
@@ -35,7 +27,7 @@ from filestore.errors import Conflict, FilestoreError, RecoveryNeeded
 from filestore.model import ANY, Commit, Op, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from filestore.backend import Entry
     from filestore.engine.ground import Ground
@@ -75,141 +67,25 @@ class Ticket:
 
 
 class Decided(NamedTuple):
-    """An op, the document and the file that it replaces."""
+    """An op with its etags, the file that it is about and what it holds."""
 
     text: record.OpText
+    path: str
     base: FileEntry | None
 
 
-class Writer:
-    """Commits of one handle.  ``committed`` is called after each, with no lock held."""
+class Committer:
+    """Carries out commits.  Under the write lock, the store being in order."""
 
-    def __init__(self, ground: Ground, reads: Reads, committed: Callable[[], None]) -> None:
+    def __init__(self, ground: Ground, reads: Reads) -> None:
         self._ground = ground
         self._reads = reads
-        self._committed = committed
-        self._queue: deque[Ticket] = deque()
-        self._clock = time.time
 
-    # -- the lock -------------------------------------------------------------------
+    def run(self, batch: Sequence[Ticket], litter: list[str]) -> None:
+        """Finish every ticket: each is a commit of its own, all share one sync.
 
-    @contextmanager
-    def exclusive(self, timeout: float | None = None) -> Iterator[None]:
-        """Hold the write lock, the store being in order and this handle up to date."""
-        ground = self._ground
-        wait = ground.lock_timeout if timeout is None else timeout
-        ground.check_writable()
-        ground.lock.acquire_threads(wait, ground.state)
-        try:
-            with self._processes(wait):
-                yield
-        finally:
-            ground.lock.release_threads()
-
-    @contextmanager
-    def _processes(self, wait: float) -> Iterator[None]:
-        ground = self._ground
-        try:
-            outermost = ground.lock.acquire(wait, ground.state)
-        except OSError as error:
-            raise storage_error(error, ground.layout.lock, None) from error
-        signed = False
-        try:
-            if outermost:
-                try:
-                    self._enter()
-                except OSError as error:
-                    raise storage_error(error, ground.layout.root, None) from error
-                signed = True
-            yield
-        finally:
-            try:
-                if signed and ground.state is not None:
-                    ground.state.clear_holder()
-            finally:
-                ground.lock.release()
-
-    def _enter(self) -> None:
-        """First thing under the lock."""
-        ground, reads = self._ground, self._reads
-        state = ground.state
-        if state is None or not state.same_file(ground.fs, ground.layout):
-            ground.reattach()
-            state = ground.check_writable()
-        if recover.needed(state):
-            recover.bring_to_order(ground)
-        reads.recovered()
-        ground.lock.sign(state)
-
-    def after_fork(self) -> None:
-        self._queue = deque()
-
-    # -- committing -----------------------------------------------------------------
-
-    def apply(
-        self,
-        edits: Sequence[Edit],
-        *,
-        actor: str | None,
-        message: str | None,
-        origin: Origin = Origin.LOCAL,
-    ) -> Commit | None:
-        """Carry out edits as one commit; see :class:`filestore.backend.Backend`."""
-        ground = self._ground
-        ground.check_writable()
-        ticket = Ticket(edits, actor, message, origin)
-        litter: list[str] = []
-        if ground.lock.owned:
-            self._run([ticket], litter)
-        else:
-            self._queue.append(ticket)
-            self._wait_for_threads(ticket)
-            try:
-                if not ticket.done:
-                    with self._processes(ground.lock_timeout):
-                        self._run_waiting(ticket, litter)
-            finally:
-                ground.lock.release_threads()
-                self._withdraw(ticket)
-        for path in litter:
-            ground.tree.discard(path)
-        if ticket.commit is not None:
-            self._committed()
-        return ticket.result()
-
-    def _wait_for_threads(self, ticket: Ticket) -> None:
-        lock, state = self._ground.lock, self._ground.state
-        try:
-            lock.acquire_threads(self._ground.lock_timeout, state)
-        except BaseException:
-            if self._withdraw(ticket) or ticket.done:
-                raise
-            # Another thread is carrying it out this moment: its outcome is to be told.
-            lock.acquire_threads(threading.TIMEOUT_MAX, state)
-
-    def _withdraw(self, ticket: Ticket) -> bool:
-        """Take back a ticket that nobody has begun on."""
-        try:
-            self._queue.remove(ticket)
-        except ValueError:
-            return False
-        return True
-
-    def _run_waiting(self, own: Ticket, litter: list[str]) -> None:
-        """Carry out this thread's ticket and those of the threads behind it."""
-        batch = [own]
-        self._withdraw(own)
-        while self._queue:
-            batch.append(self._queue.popleft())
-        try:
-            self._run(batch, litter)
-        finally:
-            # An interrupt is this thread's alone: the others' turn comes.
-            self._queue.extendleft(
-                one for one in reversed(batch) if not one.done and one is not own
-            )
-
-    def _run(self, batch: list[Ticket], litter: list[str]) -> None:
+        ``litter`` gets the temporary files to remove when the lock is given back.
+        """
         ground = self._ground
         state = ground.check_writable()
         if (
@@ -220,42 +96,45 @@ class Writer:
         after: dict[Key, bytes | None] = {}
         decided: list[tuple[Ticket, list[Decided]]] = []
         for ticket in batch:
-            changed: dict[Key, bytes | None] = {}
             try:
-                ops = self._decide(ticket, after, changed)
+                ops = self._decide(ticket, after)
             except Exception as error:  # noqa: BLE001 - an edit's function may raise anything
                 ticket.fail(error)
                 continue
             if not ops:
                 ticket.finish(None)
                 continue
-            after |= changed
+            for one in ops:
+                after[one.text.op.key] = one.text.op.after
             decided.append((ticket, ops))
         if not decided:
             return
         try:
             self._write(state, decided, after, litter)
         except FilestoreError as error:
-            if len(decided) > 1 and not state.flags:
+            waiting = [ticket for ticket, _ in decided if not ticket.done]
+            if len(waiting) > 1 and not state.flags:
                 # One of them may be to blame: each for itself.
-                for ticket, _ in decided:
-                    if not ticket.done:
-                        self._run([ticket], litter)
+                for ticket in waiting:
+                    self.run([ticket], litter)
                 return
-            for ticket, _ in decided:
-                if not ticket.done:
-                    ticket.fail(error)
+            for ticket in waiting:
+                ticket.fail(error)
 
-    def _decide(
-        self, ticket: Ticket, ahead: dict[Key, bytes | None], changed: dict[Key, bytes | None]
-    ) -> list[Decided]:
+    # -- decide ---------------------------------------------------------------------
+
+    def _decide(self, ticket: Ticket, ahead: dict[Key, bytes | None]) -> list[Decided]:
         """What to do for one ticket, given those ahead of it.  Raises what apply raises."""
         ops = []
         conflicts: list[Conflict] = []
+        path_of = self._ground.layout.path
         for key, wish, expected in ticket.edits:
-            blind = expected is ANY and not callable(wish)
+            path = path_of(key)
+            computed = callable(wish)
             try:
-                base, before = self._current(key, ahead, blind=blind)
+                base, before = self._current(
+                    key, path, ahead, blind=expected is ANY and not computed
+                )
             except Conflict as error:
                 conflicts.append(error)
                 continue
@@ -266,44 +145,45 @@ class Writer:
             after = wish(data) if callable(wish) else wish
             if after == data:
                 continue
-            changed[key] = after
             text = record.OpText(
                 Op(key, data, after),
                 None if before is None else before.etag,
                 None if after is None else etag_of(after),
             )
-            ops.append(Decided(text, base))
+            ops.append(Decided(text, path, base))
         if conflicts:
             raise _all_of(conflicts)
         return ops
 
     def _current(
-        self, key: Key, ahead: dict[Key, bytes | None], *, blind: bool
+        self, key: Key, path: str, ahead: dict[Key, bytes | None], *, blind: bool
     ) -> tuple[FileEntry | None, Entry | None]:
         """The file as it is, and the document that an edit starts from."""
         reads, tree = self._reads, self._ground.tree
-        if key in ahead:
+        if ahead and key in ahead:
             data = ahead[key]
-            return None, None if data is None else FileEntry(data, "", (0, 0, 0, 0), racy=True)
+            return None, None if data is None else FileEntry(data, path, (0, 0, 0, 0), racy=True)
         pending = reads.pending(key)
         if pending is not None:
             return None, pending[1]
         known = reads.known(key)
-        if known is not None and not known.racy and tree.signature(known.path) == known.signature:
+        if known is not None and not known.racy and tree.signature(path) == known.signature:
             return known, known
-        loaded = tree.load(key)
+        loaded = tree.load(key, path)
         if known is not None and blind and (loaded is None or loaded.data != known.data):
             reads.remember(key, loaded)
             what = "edited" if loaded is not None else "removed"
             raise Conflict(
-                f"{known.path}: the file was {what} from outside since this store last read it; "
+                f"{path}: the file was {what} from outside since this store last read it; "
                 "read it again and repeat the change, or use patch",
                 key=key,
-                path=known.path,
+                path=path,
                 revision=reads.revision,
             )
         reads.remember(key, loaded)
         return loaded, loaded
+
+    # -- stage, append, sync, show --------------------------------------------------
 
     def _write(
         self,
@@ -312,49 +192,48 @@ class Writer:
         after: dict[Key, bytes | None],
         litter: list[str],
     ) -> None:
-        ground = self._ground
-        level = ground.durability
-        end = state.committed
+        ground, reads = self._ground, self._reads
+        deferred = ground.durability is Durability.NORMAL
+        end, synced = state.committed, state.synced
         commits, payloads = [], []
-        for count, (ticket, ops) in enumerate(decided, 1):
+        revision = end.revision
+        for ticket, ops in decided:
+            revision += 1
             texts = [one.text for one in ops]
             commit = Commit(
-                end.revision + count,
-                self._clock(),
+                revision,
+                time.time(),
                 ticket.actor,
                 ticket.message,
                 ticket.origin,
-                tuple(text.op for text in texts),
+                tuple([text.op for text in texts]),
             )
             commits.append(commit)
-            payloads.append(record.commit_payload(commit, texts, state.synced))
-        staged: list[Staged] = []
+            payloads.append(record.commit_payload(commit, texts, synced))
+        staged: dict[Key, Staged] = {}
         shown = False
         try:
-            if level is not Durability.NORMAL:
-                bases: dict[Key, FileEntry | None] = {}
+            if not deferred:
                 for _, ops in decided:
-                    for one in ops:
-                        bases.setdefault(one.text.op.key, one.base)
-                for key, base in bases.items():
-                    staged.append(ground.tree.stage(key, after[key], base))
+                    for (op, _, _), path, base in ops:
+                        key = op.key
+                        if key not in staged:  # the first to come knows the file
+                            staged[key] = ground.tree.stage(key, path, after[key], base)
             marks = self._append(state, commits, payloads, end)
-            with self._reads.mutex:
+            with reads.mutex:
                 shown = True
                 for mark in marks:
                     state.set_committed(mark)
-                self._reads.note(commits, marks[-1])
+                reads.note(commits, marks[-1])
         except BaseException:
-            if not shown:
-                for ready in staged:
-                    if ready.tmp is not None:
-                        ground.tree.discard(ready.tmp)
-            else:
+            if shown:
                 state.set_flags(state.flags | Flag.DIRTY)
+            for ready in staged.values():
+                ground.tree.abandon(ready, remove=not shown)
             raise
         for (ticket, _), commit in zip(decided, commits, strict=True):
             ticket.finish(commit)
-        if level is not Durability.NORMAL:
+        if not deferred:
             self._publish(state, staged, after, marks[-1], litter)
 
     def _append(
@@ -362,14 +241,12 @@ class Writer:
     ) -> list[Mark]:
         """Up to the commit point.  When it raises, the journal says nothing of the commits."""
         ground, journal = self._ground, self._ground.journal
-        deletes_only = all(op.after is None for commit in commits for op in commit.ops)
-        sync = ground.durability is not Durability.OFF
         try:
             positions = journal.append(
                 payloads,
                 end,
                 checkpoint=state.checkpoint.revision,
-                may_use_reserve=deletes_only,
+                may_use_reserve=_only_deletes(commits),
             )
             marks = [
                 Mark(commit.revision, position)
@@ -383,12 +260,12 @@ class Writer:
             state.set_flags(state.flags | Flag.DIRTY)
             if not state.flags & Flag.POISONED:
                 try:
-                    journal.erase(end, sync=sync)
+                    journal.erase(end, sync=ground.durability is not Durability.OFF)
                     state.set_flags(state.flags & ~Flag.DIRTY)
                 except OSError:
                     pass  # the next writer erases it
-            if isinstance(error, OSError) and not isinstance(error, FilestoreError):
-                raise storage_error(error, journal.path(end.position >> 40 or 1), None) from error
+            if isinstance(error, OSError):
+                raise storage_error(error, ground.layout.journal, None) from error
             raise
         return marks
 
@@ -401,33 +278,35 @@ class Writer:
                 return
             raise poison(self._ground, state, error) from error
 
+    # -- publish --------------------------------------------------------------------
+
     def _publish(
         self,
         state: State,
-        staged: list[Staged],
+        staged: dict[Key, Staged],
         after: dict[Key, bytes | None],
         mark: Mark,
         litter: list[str],
     ) -> None:
         """The commit is made: nothing that happens here is the caller's failure."""
         tree, reads = self._ground.tree, self._reads
-        done = False
+        waiting = dict(staged)
         try:
-            for one in staged:
+            for key, one in staged.items():
                 left, ours = tree.swap_in(one)
+                del waiting[key]
                 if left is not None:
                     litter.append(left)
-                data = after[one.key]
-                entry = tree.entry_after(one, data) if ours and data is not None else None
-                reads.published(one.key, mark.revision, entry)
-            done = True
+                reads.published(key, mark.revision, tree.settle(one, after[key], ours=ours))
         except OSError as error:
             self._ground.trouble = f"publishing {error.filename}: {error.strerror}"
         finally:
-            if done:
-                state.set_published(mark)
-            else:
+            if waiting:
                 state.set_flags(state.flags | Flag.DIRTY)
+                for one in waiting.values():
+                    tree.abandon(one, remove=False)
+            else:
+                state.set_published(mark)
 
 
 def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
@@ -444,6 +323,14 @@ def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
         path=root,
     )
     return ground.refusal
+
+
+def _only_deletes(commits: Sequence[Commit]) -> bool:
+    for commit in commits:
+        for op in commit.ops:
+            if op.after is not None:
+                return False
+    return True
 
 
 def _all_of(conflicts: list[Conflict]) -> Conflict:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from filestore.engine import inspection, recover
 from filestore.engine.background import Background
 from filestore.engine.checkpoint import Checkpointer
-from filestore.engine.commit import Writer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
 from filestore.engine.tree import storage_error
+from filestore.engine.writer import Writer
 from filestore.errors import Closed, FilestoreError, LockTimeout, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class FileBackend:
         if (
             state is None
             or ground.readonly
-            or not (recover.needed(state) or state.published_revision < state.committed.revision)
+            or not (not state.in_order or state.published_revision < state.committed.revision)
         ):
             return
         wait = ground.lock_timeout if not state.valid else 0.0

@@ -15,10 +15,10 @@ from filestore.model import Key, Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from filestore.engine.commit import Writer
     from filestore.engine.fs import Item
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
+    from filestore.engine.writer import Writer
 
 
 def check(ground: Ground, reads: Reads) -> list[Problem]:

@@ -41,7 +41,7 @@ class WriteLock:
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
         self._fs = fs
         self._layout = layout
-        self._host = socket.gethostname().encode()
+        self._host = socket.gethostname().encode()[:64].ljust(64, b"\0")
         self._threads = threading.RLock()
         self._depth = 0
         self._owner: int | None = None

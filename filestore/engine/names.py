@@ -246,4 +246,5 @@ def _utf8(name: str, what: str) -> bytes:
 
 def _shown(name: str) -> str:
     """The name for a message: printable, and not longer than a line."""
-    return ascii(name) if len(name) <= 40 else f"{name[:30]!a}..."
+    text = repr(name)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -276,7 +276,7 @@ class Reads:
         while True:
             seen = self._seen
             try:
-                loaded = self._ground.tree.load(named)
+                loaded = self._ground.tree.load(named, self._ground.layout.path(named))
             except Corrupt:
                 self._entries.pop(key, None)
                 raise

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from filestore.model import Key
 
 
-def needed(state: State) -> bool:
-    """Whether a writer must bring the store to order first."""
-    return not state.valid or state.held or bool(state.flags)
-
-
 def bring_to_order(ground: Ground) -> None:
     """Under the write lock.  Raises RecoveryNeeded for a damaged journal, StorageError."""
     state = ground.state
@@ -179,8 +174,13 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
             ground.fs.unlink(path)  # torn, and nothing in it
     if step.after is None and entry is None:
         return
-    staged = tree.stage(step.key, step.after, entry)
-    left, _ = tree.swap_in(staged)
+    staged = tree.stage(step.key, ground.layout.path(step.key), step.after, entry)
+    try:
+        left, _ = tree.swap_in(staged)
+    except BaseException:
+        tree.abandon(staged, remove=True)
+        raise
+    tree.settle(staged, None, ours=False)
     if left is not None:
         tree.discard(left)
 

@@ -128,6 +128,15 @@ class State:
             and words[4] == device & _WORD
         )
 
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing is left to recover; for a state that was valid when attached.
+
+        What makes it valid cannot change under a mapping but by a rebuild.
+        """
+        words = self.words
+        return words[0] == _MAGIC and not words[_FLAGS] and not words[_PID] and self.valid
+
     def same_file(self, fs: FileSystem, layout: Layout) -> bool:
         """Whether the path still leads to what is mapped."""
         try:
@@ -206,8 +215,11 @@ class State:
         return Holder(pid, host, self.words[_SINCE] / 1e9)
 
     def set_holder(self, pid: int, host: bytes, since_ns: int) -> None:
+        """``host`` has 64 bytes, NULs at the end."""
         words = self.words
-        self._mapped.data[_HOST] = host[:64].ljust(64, b"\0")
+        data = self._mapped.data
+        if data[_HOST] != host:
+            data[_HOST] = host
         words[_SINCE] = since_ns & _WORD
         words[_PID] = pid
 

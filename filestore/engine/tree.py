@@ -32,6 +32,8 @@ _NO_EXCHANGE: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
+_MOST_STAGED_OPEN: Final = 16
+
 Signature = tuple[int, int, int, int]
 """Modification time, change time, inode, size: differs when the file was touched."""
 
@@ -64,13 +66,14 @@ class Raw(NamedTuple):
 class Staged(NamedTuple):
     """A new content, or with ``tmp`` None a delete, ready to take its place.
 
-    ``based_on``: the file that it replaces, None where there was none.
+    ``based_on``: the file that it replaces, None where there was none.  ``fd``
+    is the new file, open until it has its name.
     """
 
     key: Key
     path: str
     tmp: str | None
-    inode: int
+    fd: int
     based_on: FileEntry | None
 
 
@@ -89,13 +92,13 @@ class Tree:
         # A folder needs an x wherever its files have an r.
         self.folder_mode = 0o700 | (file_mode & 0o444) >> 2 | (file_mode & 0o066)
         self._names = itertools.count()
+        self._open_staged = 0
         self._exchange = True
 
     # -- reading --------------------------------------------------------------
 
-    def load(self, key: Key) -> FileEntry | None:
-        """Read and parse a document.  Raises Corrupt, StorageError, InvalidKey."""
-        path = self._layout.path(key)
+    def load(self, key: Key, path: str) -> FileEntry | None:
+        """Read and parse a document.  Raises Corrupt, StorageError."""
         raw = self.read(path, key)
         if raw is None:
             return None
@@ -167,34 +170,45 @@ class Tree:
 
     # -- writing, under the write lock ----------------------------------------
 
-    def stage(self, key: Key, after: bytes | None, based_on: FileEntry | None) -> Staged:
+    def stage(self, key: Key, path: str, after: bytes | None, based_on: FileEntry | None) -> Staged:
         """Put a new content beside the tree, so that only a rename is left to do.
 
-        Raises StorageError (no space, no permission), Corrupt (a link or a file
-        where a folder should be), InvalidDocument (too large in this codec).
+        What is staged must be settled or abandoned.  Raises StorageError (no
+        space, no permission), Corrupt (a link or a file where a folder should
+        be), InvalidDocument (too large in this codec).
         """
-        path = self._layout.path(key)
         if after is None:
-            return Staged(key, path, None, 0, based_on)
+            return Staged(key, path, None, -1, based_on)
         content = self.codec.encode(after)
         self._make_folders(path, key)
-        tmp = self.temporary()
+        fs, tmp, fd = self._fs, self.temporary(), -1
         try:
-            fd = self._fs.open(tmp, _CREATE, self._file_mode)
-            try:
-                write_at(self._fs, fd, content, 0)
-                if self._file_mode != 0o600:
-                    self._fs.fchmod(fd, self._file_mode)  # the umask took some away
-                inode = self._fs.fstat(fd).st_ino
-            finally:
-                self._fs.close(fd)
-        except OSError as error:
-            self.discard(tmp)
-            raise storage_error(error, path, key) from error
-        except BaseException:
-            self.discard(tmp)
+            fd = fs.open(tmp, _CREATE, self._file_mode)
+            write_at(fs, fd, content, 0)
+            if self._file_mode != 0o600:
+                fs.fchmod(fd, self._file_mode)  # the umask took some away
+            self._open_staged += 1
+            if self._open_staged > _MOST_STAGED_OPEN:
+                self._open_staged -= 1
+                fs.close(fd)
+                fd = -1
+        except BaseException as error:
+            self.abandon(Staged(key, path, tmp, fd, based_on), remove=True)
+            if isinstance(error, OSError):
+                raise storage_error(error, path, key) from error
             raise
-        return Staged(key, path, tmp, inode, based_on)
+        return Staged(key, path, tmp, fd, based_on)
+
+    def abandon(self, staged: Staged, *, remove: bool) -> None:
+        """Let go of what will not be published, or not now."""
+        if staged.fd >= 0:
+            self._open_staged -= 1
+            try:
+                self._fs.close(staged.fd)
+            except OSError:
+                pass
+        if remove and staged.tmp is not None:
+            self.discard(staged.tmp)
 
     def temporary(self) -> str:
         """A name in ``tmp/`` that nobody else uses."""
@@ -287,15 +301,23 @@ class Tree:
         except FilestoreError:
             return False
 
-    def entry_after(self, staged: Staged, data: bytes) -> FileEntry | None:
-        """What is known of a file just published; None when it is not ours any more."""
-        before = coarse_time_ns()
+    def settle(self, staged: Staged, data: bytes | None, *, ours: bool) -> FileEntry | None:
+        """Let go of what was published; what is known of its file, None where it is not ours.
+
+        The status is that of the new file itself, whoever may have taken its
+        name since.
+        """
+        fd = staged.fd
+        if fd < 0:
+            return None
+        self._open_staged -= 1
         try:
-            status = self._fs.lstat(staged.path)
-        except OSError:
-            return None
-        if status.st_ino != staged.inode:
-            return None
+            if data is None or not ours:
+                return None
+            before = coarse_time_ns()
+            status = self._fs.fstat(fd)
+        finally:
+            self._fs.close(fd)
         racy = status.st_ctime_ns >= before
         return FileEntry(data, staged.path, signature_of(status), racy=racy)
 
