@@ -142,7 +142,7 @@ def _encode_folder(component: str, collection: str) -> str:
     if len(folder) > MAX_COLLECTION_COMPONENT:
         raise InvalidKey(
             f"the component {_shown(component)} of the collection {_shown(collection)} makes a"
-            f" folder's name of {len(folder)} bytes: at most {MAX_COLLECTION_COMPONENT} are possible"
+            f" folder's name of {len(folder)} bytes: at most {MAX_COLLECTION_COMPONENT} fit"
         )
     return folder
 
