@@ -91,7 +91,7 @@ def _private_copy(text: str, form: str) -> Iterator[str]:
         if _content(path) == text.encode():
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            click.echo(f"Your text is kept in {screen.visible(path)}", err=True)
+            screen.aside(f"Your text is kept in {path}")
         raise
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,11 +115,16 @@ def _edited(path: str, form: str) -> Document:
         try:
             return parse(raw, form, "your text")
         except InvalidDocument as error:
-            if not (sys.stdin and sys.stdin.isatty()):
+            if not interactive():
                 raise
             screen.complain(error.message)
             if not click.confirm("Edit it again?", default=True, err=True):
                 raise
+
+
+def interactive() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _run_editor(path: str) -> None:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final
-
-import click
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,8 +33,8 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def printable_json(text: str) -> str:
-    """JSON text with C1 controls and the like as JSON escapes; still the same value."""
+def _visible_json(text: str) -> str:
+    """JSON text with the same characters as JSON escapes: still the same value."""
     if text.isascii():
         return text
     return "".join(
@@ -44,7 +42,11 @@ def printable_json(text: str) -> str:
     )
 
 
-def encodable(text: str) -> bool:
+def _visible_lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def _encodable(text: str) -> bool:
     """Whether standard output can say this text."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -59,38 +61,57 @@ def on_terminal() -> bool:
     return stream is not None and stream.isatty()
 
 
-def console(width: int | None = None) -> Console:
+def console() -> Console:
     """Rich's console on standard output; honours NO_COLOR, TERM and what is not a terminal."""
     from rich.console import Console  # takes 40 ms to import, and scripts do not need it
 
-    return Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=False)
+    made = Console(highlight=False, markup=False, emoji=False)
+    # Rich would exit with 1, which means something else here.
+    made.on_broken_pipe = _broken_pipe  # type: ignore[method-assign]
+    return made
+
+
+def _broken_pipe() -> None:
+    raise BrokenPipeError
 
 
 def machine(value: Any) -> None:
     """Write one JSON value on a line of its own, in UTF-8 whatever the locale."""
     line = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    raw((line + "\n").encode())
+    _raw(f"{line}\n".encode())
 
 
-def raw(data: bytes) -> None:
-    """Write bytes as they are."""
-    click.echo(data, nl=False)
-
-
-def text(line: str = "") -> None:
+def text(line: str) -> None:
     """Write a line of what was asked for; the caller has made it visible."""
-    click.echo(line)
+    _write(sys.stdout, line)
 
 
 def note(line: str, *, quiet: bool) -> None:
     """Write a confirmation."""
     if not quiet:
-        click.echo(visible(line))
+        _write(sys.stdout, visible(line))
+
+
+def aside(line: str) -> None:
+    """Write a line to standard error."""
+    _write(sys.stderr, visible(line))
 
 
 def complain(message: str) -> None:
-    """Write one line to standard error."""
-    click.echo(f"Error: {visible(' '.join(message.split()))}", err=True)
+    """Write an error: one line to standard error."""
+    aside(f"Error: {' '.join(message.split())}")
+
+
+# Not click.echo: it takes a stream in ASCII for a mistake and writes UTF-8 into it.
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # None when its descriptor was closed from the start
+        stream.write(f"{line}\n")
+
+
+def _raw(data: bytes) -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
 
 
 def table(
@@ -133,16 +154,17 @@ def _rich_table(headings: Sequence[str], rows: list[list[str]], right: frozenset
     console().print(grid)
 
 
-def document(data: str, lexer: str) -> None:
-    """Write a document: coloured on a terminal, its exact text in a pipe."""
-    if on_terminal():
-        from rich.syntax import Syntax
+def document(data: str, form: str) -> None:
+    """Write a document: coloured on a terminal, its exact text in UTF-8 elsewhere."""
+    if not on_terminal():
+        _raw(data.encode())
+        return
+    shown = (_visible_json if form == "json" else _visible_lines)(data.rstrip("\n"))
+    if not _encodable(shown):
+        for line in shown.split("\n"):
+            text(line)
+        return
+    from rich.syntax import Syntax
 
-        shown = printable_json(data) if lexer == "json" else data
-        if encodable(shown):
-            syntax = Syntax(
-                shown.rstrip("\n"), lexer, theme="ansi_dark", background_color="default"
-            )
-            console().print(syntax, soft_wrap=True)
-            return
-    raw(data.encode())
+    syntax = Syntax(shown, form, theme="ansi_dark", background_color="default")
+    console().print(syntax, soft_wrap=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filestore
 import pytest
 from click.testing import CliRunner
+
+import filestore
 from filestore.cli.program import program
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def cli(state: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     known = inspect.signature(CliRunner).parameters
     runner = CliRunner(**({"mix_stderr": False} if "mix_stderr" in known else {}))
 
-    def run(*words: str | Path, input: str | bytes | None = None) -> Ran:
+    def run(*words: str | Path, input: str | bytes | None = None) -> Ran:  # noqa: A002  (click's)
         result = runner.invoke(program, [str(word) for word in words], input=input)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

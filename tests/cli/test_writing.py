@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
-import filestore
 import pytest
+
+import filestore
 
 
 def document(state, id, collection="volumes"):
