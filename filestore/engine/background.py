@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine.ground import Durability
-from filestore.errors import FilestoreError
+from filestore.errors import FilestoreError, LockTimeout
 
 if TYPE_CHECKING:
     from filestore.engine.checkpoint import Checkpointer
@@ -30,16 +30,18 @@ class Background:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()  # a handle may be closed while a thread of its commits
 
     def committed(self) -> None:
         """There is something to do."""
         if not self._wake.is_set():
             self._wake.set()
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=_run, args=(weakref.ref(self),), name="filestore", daemon=True
-                )
-                self._thread.start()
+            with self._starting:
+                if self._thread is None and not self._stop.is_set():
+                    self._thread = threading.Thread(
+                        target=_run, args=(weakref.ref(self),), name="filestore", daemon=True
+                    )
+                    self._thread.start()
 
     def round(self) -> bool:
         """Wait for work and do it; False when it is time to end."""
@@ -59,6 +61,9 @@ class Background:
                     return False
                 self._checkpointer.publish()
             self._checkpointer.run()
+            self._ground.trouble = None
+        except LockTimeout:
+            self._wake.set()  # somebody is at it for long; there is no hurry
         except (FilestoreError, OSError) as error:
             # Nobody is there to raise it to: stats() and check() tell it, and the next
             # commit or close() meets the same trouble.
@@ -67,9 +72,10 @@ class Background:
 
     def stop(self) -> None:
         """End the thread, and wait until what it is about is done."""
-        self._stop.set()
-        self._wake.set()
-        thread, self._thread = self._thread, None
+        with self._starting:
+            self._stop.set()
+            self._wake.set()
+            thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -77,6 +83,7 @@ class Background:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = None
+        self._starting = threading.Lock()
 
 
 def _run(background: weakref.ref[Background]) -> None:

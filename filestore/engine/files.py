@@ -15,7 +15,7 @@ from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
 from filestore.engine.tree import storage_error
 from filestore.engine.writer import Writer
-from filestore.errors import Closed, FilestoreError, LockTimeout, RecoveryNeeded
+from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +122,8 @@ class FileBackend:
 
     @property
     def readonly(self) -> bool:
-        return self._ground.readonly or self._ground.refusal is not None
+        # A failed sync is no reason to say so: writing raises what happened.
+        return self._ground.readonly or isinstance(self._ground.refusal, ReadOnly)
 
     @property
     def revision(self) -> Revision:

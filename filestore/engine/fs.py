@@ -64,7 +64,7 @@ class FileSystem:
     pwrite = staticmethod(os.pwrite)
     fsync = staticmethod(os.fsync)
     fdatasync = staticmethod(os.fdatasync)
-    ftruncate = staticmethod(os.ftruncate)
+    fallocate = staticmethod(os.posix_fallocate)
     fstat = staticmethod(os.fstat)
     lstat = staticmethod(os.lstat)
     mkdir = staticmethod(os.mkdir)

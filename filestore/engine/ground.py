@@ -86,15 +86,7 @@ class Ground:
         """Map the shared state, making the runtime folder where this handle may write."""
         fs, layout = self.fs, self.layout
         if self.readonly:
-            state = None
-            try:
-                state = State.attach(fs, layout, writable=False)
-            except OSError:
-                pass  # as good as none: what it would tell is worked out from the journal
-            if state is not None and not state.valid:
-                state.close()
-                state = None
-            self.state = state
+            self.attach_readonly()
             return
         try:
             try:
@@ -108,14 +100,24 @@ class Ground:
             refusal = storage_error(error, layout.runtime, None)
             if error.errno not in _READONLY:
                 raise refusal from error
-            self.readonly = True
-            self.attach()
-            self.readonly = False
+            self.attach_readonly()
             self.refusal = ReadOnly(
                 f"{layout.runtime}: cannot be written ({error.strerror}); the store can only be "
                 "read here",
                 path=layout.runtime,
             )
+
+    def attach_readonly(self) -> None:
+        """Map the shared state to look at; none where it tells nothing."""
+        state = None
+        try:
+            state = State.attach(self.fs, self.layout, writable=False)
+        except OSError:
+            pass  # as good as none: what it would tell is worked out from the journal
+        if state is not None and not state.valid:
+            state.close()
+            state = None
+        self.state = state
 
     def _make_runtime(self) -> None:
         layout = self.layout

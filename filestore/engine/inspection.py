@@ -6,8 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from filestore.engine import recover, recovery
+from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG
 from filestore.engine.names import decode_collection, decode_id
+from filestore.engine.state import Mark
 from filestore.engine.tree import storage_error
 from filestore.errors import Corrupt, FilestoreError
 from filestore.model import Key, Problem, Severity
@@ -32,17 +34,31 @@ def check(ground: Ground, reads: Reads) -> list[Problem]:
 
 
 def _journal(ground: Ground) -> Iterator[Problem]:
-    found = recovery.scan(ground.journal, ground.config.id)
+    state = ground.state
+    limit = state.committed if state is not None and state.valid else None
+    journal = Journal(ground.fs, ground.layout, ground.config.id)
+    try:
+        found = recovery.scan(journal, ground.config.id, limit=limit, whole=True)
+    except OSError as error:
+        yield Problem("unreadable", str(storage_error(error, ground.layout.journal, None)))
+        return
+    finally:
+        journal.close()
     for damage in found.damage:
         lost = f" (commits {damage.first} to {damage.last})" if damage.last else ""
+        cost = (
+            "a document may have lost a change; what its file says counts"
+            if damage.past
+            else "only history is lost, the documents are safe"
+        )
         yield Problem(
             "journal",
-            f"{damage.path}: damaged at byte {damage.offset}: {damage.reason}{lost}; the documents "
-            "are what their files say; repair moves the journal away and starts a new one",
+            f"{damage.path}: damaged at byte {damage.offset}: {damage.reason}{lost}; {cost}; "
+            "repair moves the journal away and begins a new one",
             path=damage.path,
+            severity=Severity.ERROR if damage.past else Severity.WARNING,
             repairable=True,
         )
-    state = ground.state
     # With normal durability files lag behind for a moment; a flag says that somebody gave up.
     if state is not None and state.valid and state.flags:
         lag = state.committed.revision - state.published_revision
@@ -136,8 +152,7 @@ def repair(ground: Ground, reads: Reads, writer: Writer) -> list[Problem]:
     """
     if ground.readonly:
         ground.check_writable()
-    if ground.damage:
-        _replace_journal(ground)
+    if _replace_journal(ground):
         reads.begin()
     ground.refusal = None
     ground.trouble = None
@@ -150,25 +165,26 @@ def repair(ground: Ground, reads: Reads, writer: Writer) -> list[Problem]:
     return check(ground, reads)
 
 
-def _replace_journal(ground: Ground) -> None:
-    """Publish what can still be read of a damaged journal, and begin a new one after it."""
-    from filestore.engine.journal import Journal
-    from filestore.engine.state import Mark
+def _replace_journal(ground: Ground) -> bool:
+    """Publish what can still be read of a damaged journal, and begin a new one after it.
 
+    Whether that was needed.
+    """
     fs, layout = ground.fs, ground.layout
     lock = ground.lock
     lock.acquire_threads(ground.lock_timeout, ground.state)
     try:
         lock.acquire(ground.lock_timeout, ground.state)
         try:
-            found = recovery.scan(ground.journal, ground.config.id)
-            if not found.damage:
-                ground.damage = []
-                return  # another process was quicker
             state = ground.state
             if state is None:
                 raise ground.refusal or Corrupt(f"{layout.root}: cannot be repaired here")
-            recover.publish(ground, recovery.wanted(found.commits), rebooted=True)
+            limit = state.committed if state.valid else None
+            found = recovery.scan(ground.journal, ground.config.id, limit=limit, whole=True)
+            if not found.damage:
+                ground.damage = []
+                return False
+            recover.publish(ground, recovery.wanted(found.commits), rebooted=not state.valid)
             last = max([found.end.revision, *(damage.last for damage in found.damage)])
             ground.journal.close()
             recover.save_folder(ground, layout.journal)
@@ -178,6 +194,7 @@ def _replace_journal(ground: Ground) -> None:
             mark = Mark(last, tail.number << 40 | offset)
             state.rebuild(mark, mark)
             ground.damage = []
+            return True
         except OSError as error:
             raise storage_error(error, layout.root, None) from error
         finally:

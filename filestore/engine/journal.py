@@ -187,12 +187,9 @@ class Journal:
         self._size = target
 
     def _open_tail(self, number: int) -> Segment | None:
-        if self._tail is not None:
-            if self._tail.number == number:
-                return self._tail
-            self._fs.close(self._tail.fd)
-            self._tail = None
-        self._size = 0
+        if self._tail is not None and self._tail.number == number:
+            return self._tail
+        self.close_tail()
         self._tail = self._open(number, os.O_RDWR)
         return self._tail
 
@@ -255,11 +252,9 @@ class Journal:
             fs.close(fd)
 
     def _open_reader(self, number: int) -> Segment | None:
-        if self._reader is not None:
-            if self._reader.number == number:
-                return self._reader
-            self._fs.close(self._reader.fd)
-            self._reader = None
+        if self._reader is not None and self._reader.number == number:
+            return self._reader
+        self.close_reader()
         self._reader = self._open(number, os.O_RDONLY)
         return self._reader
 
@@ -305,13 +300,23 @@ class Journal:
             fs.unlink(self.path(number))
             total -= sizes[number]
 
+    def close_tail(self) -> None:
+        """Have the next append look anew at what it appends to.  Under the write lock."""
+        if self._tail is not None:
+            self._fs.close(self._tail.fd)
+            self._tail = None
+        self._size = 0
+
+    def close_reader(self) -> None:
+        """Have the next reading look anew at what it reads."""
+        if self._reader is not None:
+            self._fs.close(self._reader.fd)
+            self._reader = None
+
     def close(self) -> None:
         """Close the descriptors; they are opened again when needed."""
-        for segment in (self._tail, self._reader):
-            if segment is not None:
-                self._fs.close(segment.fd)
-        self._tail = self._reader = None
-        self._size = 0
+        self.close_tail()
+        self.close_reader()
 
 
 def _commit(payload: bytes, path: str, at: int) -> Commit:

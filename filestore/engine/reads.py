@@ -51,6 +51,7 @@ class Reads:
         self._words: MutableSequence[int] | memoryview = [_NOT_SEEN] * (COMMITTED + 1)
         self._state: State | None = None
         self._generation = _NOT_SEEN
+        self._settled = _NOT_SEEN
         self._seen = 0
         self._at = Mark(0, 0)
         self._closed = False
@@ -64,6 +65,7 @@ class Reads:
             if state is None or not state.valid or self._ground.damage:
                 self._begin_alone()
                 return
+            self._ground.journal.close_reader()
             self._state = state
             self._generation = state.generation
             self._entries.clear()
@@ -77,7 +79,7 @@ class Reads:
         """Read the tree as recovery would make it, in memory only."""
         ground = self._ground
         found = recovery.scan(ground.journal, ground.config.id)
-        ground.damage = found.damage
+        ground.damage = found.lost
         self._state = None
         self._words = [_NOT_SEEN] * (COMMITTED + 1)
         self._seen = found.end.revision
@@ -138,6 +140,9 @@ class Reads:
             try:
                 news = list(self._ground.journal.read(self._at, end))
             except (Corrupt, OSError) as error:
+                if self._at.revision < state.checkpoint.revision:
+                    self._forget()  # others wrote more than is kept: the files tell it all
+                    return
                 if state.generation == self._generation and state.committed == end:
                     if isinstance(error, OSError):
                         raise storage_error(error, self._ground.layout.journal, None) from error
@@ -150,24 +155,17 @@ class Reads:
             self._at = end
             self._seen = end.revision
             self._tell([commit for commit, _ in news])
-            if len(self._pending) > _PENDING_SWEEP:
-                self._settle(published)
+            self._settle(published)
 
     def _try_attach(self) -> None:
-        """For a handle that only reads: has somebody brought the store to order meanwhile?"""
+        """For a handle on its own: has somebody brought the store to order meanwhile?"""
         ground = self._ground
         if ground.state is None and (ground.readonly or ground.refusal is not None):
-            readonly, ground.readonly = ground.readonly, True
-            try:
-                ground.attach()
-            finally:
-                ground.readonly = readonly
-            if self._attached():
-                ground.damage = []
-                self._forget()
-
-    def _attached(self) -> bool:
-        return self._ground.state is not None
+            ground.attach_readonly()
+        state = ground.state
+        if state is not None and state.valid:
+            ground.damage = []
+            self._forget()
 
     def _forget(self) -> None:
         """Drop everything: what was known was before a recovery."""
@@ -193,6 +191,10 @@ class Reads:
                 self._pending.pop(key, None)
 
     def _settle(self, published: int) -> None:
+        """Forget pending values that are in their files, now and then."""
+        if len(self._pending) < _PENDING_SWEEP or published == self._settled:
+            return
+        self._settled = published
         settled = [key for key, (revision, _) in self._pending.items() if revision <= published]
         for key in settled:
             del self._pending[key]
@@ -204,6 +206,8 @@ class Reads:
         self._at = at
         self._seen = at.revision
         self._tell(commits)
+        if self._state is not None:
+            self._settle(self._state.published_revision)
 
     def moved(self, at: Mark) -> None:
         """The journal's end moved with no commit; under the write lock, all seen."""

@@ -52,9 +52,9 @@ def bring_to_order(ground: Ground) -> None:
 def _rebuild(ground: Ground, state: State) -> None:
     """The machine stopped, or the runtime files are gone or copied."""
     found = recovery.scan(ground.journal, ground.config.id)
-    if found.damage:
-        ground.damage = found.damage
-        first = found.damage[0]
+    if found.lost:
+        ground.damage = found.lost
+        first = found.lost[0]
         raise RecoveryNeeded(
             f"{first.path}: the journal is damaged ({first.reason})", path=first.path
         )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record
-from filestore.engine.state import Mark, position
+from filestore.engine.state import Mark, position, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,17 +25,24 @@ if TYPE_CHECKING:
     from filestore.engine.journal import Journal
     from filestore.model import Commit, Key
 
+_NO_LIMIT: Final = 1 << 30  # more segments than there will ever be
 _CONFLICT_MARK: Final = b"<<<<<<< "
 
 
 class Damage(NamedTuple):
-    """Commits that the journal had on the disk and that cannot be read any more."""
+    """Commits that the journal had on the disk and that cannot be read any more.
+
+    ``first`` to ``last``: their revisions, 0 where unknown.  ``past``: they may
+    lie past the checkpoint, so that a document may have lost a change; others
+    are only missing in the history.
+    """
 
     path: str
     offset: int
     first: int
     last: int
     reason: str
+    past: bool
 
 
 class Scan(NamedTuple):
@@ -43,7 +50,6 @@ class Scan(NamedTuple):
 
     ``end``: the last good commit and where to append.  ``loose``: bytes stand
     after it that count for nothing.  ``commits``: those past the checkpoint.
-    ``damage`` past the checkpoint makes the store refuse writes.
     """
 
     end: Mark
@@ -51,6 +57,11 @@ class Scan(NamedTuple):
     commits: list[Commit]
     damage: list[Damage]
     loose: bool
+
+    @property
+    def lost(self) -> list[Damage]:
+        """The damage that makes the store refuse writes."""
+        return [damage for damage in self.damage if damage.past]
 
 
 class Content(NamedTuple):
@@ -68,65 +79,73 @@ class Step(NamedTuple):
     save: bool
 
 
-def scan(journal: Journal, store_id: str) -> Scan:
-    """Read the journal from its last checkpoint on, trusting nothing."""
-    numbers = journal.numbers()
+def scan(
+    journal: Journal, store_id: str, *, limit: Mark | None = None, whole: bool = False
+) -> Scan:
+    """Read the journal from its last checkpoint on, trusting nothing.
+
+    ``limit``: as far as the shared state says it goes, where others may be
+    appending.  ``whole``: from its beginning.
+    """
+    last, stop = unpack(limit.position) if limit is not None else (_NO_LIMIT, 0)
+    numbers = [number for number in journal.numbers() if number <= last]
     headers: dict[int, record.Header] = {}
     damage: list[Damage] = []
     for number in numbers:
         header = journal.header(number)
         if header is None:
-            if number == numbers[-1] and number - 1 in headers:
-                continue  # a rotation that did not come to an end: no line is in it
-            if number == numbers[-1] == numbers[0] and not _has_lines(journal, number):
-                continue  # the same, of the first segment
-            damage.append(_bad_segment(journal, number, "it has no good header"))
-        elif header.store != store_id:
-            damage.append(_bad_segment(journal, number, "it is of another store"))
+            if number != numbers[-1] or _has_lines(journal, number):
+                damage.append(_bad(journal, number, "it has no good header"))
+            continue  # or else a rotation that did not come to an end
+        if header.store != store_id:
+            damage.append(_bad(journal, number, "it is of another store"))
         elif header.segment != number:
-            damage.append(_bad_segment(journal, number, f"it is a copy of {header.segment:08d}"))
+            damage.append(_bad(journal, number, f"it is a copy of segment {header.segment}"))
         else:
             headers[number] = header
     if not headers:
         return Scan(Mark(0, 0), Mark(0, 0), [], damage, loose=False)
     known = sorted(headers)
     checkpoint = headers[known[-1]].checkpoint
-    start = max((n for n in known if headers[n].first <= checkpoint + 1), default=known[0])
-    reader = _Reader(journal, headers, checkpoint)
+    start = known[0]
+    if not whole:
+        start = max((n for n in known if headers[n].first <= checkpoint + 1), default=start)
+    reader = _Reader(journal, headers, checkpoint, {last: stop})
     reader.read([number for number in known if number >= start])
-    return Scan(
-        reader.end, reader.checkpoint, reader.commits(), damage + reader.damage, reader.loose
-    )
+    found = [*damage, *reader.damage]
+    if not reader.damage:
+        # The segments that count follow each other without a gap: a bad one among them,
+        # or before them, cost nothing but history.
+        found = [one._replace(past=_number_of(one) > known[-1]) for one in found]
+    return Scan(reader.end, reader.checkpoint, reader.commits(), found, reader.loose)
 
 
 class _Reader:
     """Reads segments in order, and judges what is not as it should be."""
 
     def __init__(
-        self, journal: Journal, headers: Mapping[int, record.Header], checkpoint: int
+        self,
+        journal: Journal,
+        headers: Mapping[int, record.Header],
+        checkpoint: int,
+        stops: Mapping[int, int],
     ) -> None:
         self._journal = journal
         self._headers = headers
+        self._stops = stops
         self._commits: list[tuple[Commit, Mark]] = []
         self._gap: Damage | None = None
+        self._damage: list[Damage] = []
         self.end = Mark(0, 0)
         self.checkpoint = Mark(checkpoint, 0)
-        self.damage: list[Damage] = []
         self.loose = False
 
     def read(self, numbers: Sequence[int]) -> None:
         first = self._headers[numbers[0]]
         self.end = Mark(first.first - 1, position(first.segment, 0))
         if first.first > self.checkpoint.revision + 1:
-            self.damage.append(
-                Damage(
-                    self._journal.path(first.segment - 1),
-                    0,
-                    self.checkpoint.revision + 1,
-                    first.first - 1,
-                    "the segment is missing",
-                )
-            )
+            path = self._journal.path(first.segment - 1)
+            self._missing(path, 0, self.checkpoint.revision + 1, first.first - 1, "it is missing")
         for number in numbers:
             if not self._segment(number):
                 return
@@ -134,64 +153,72 @@ class _Reader:
     def commits(self) -> list[Commit]:
         return [commit for commit, _ in self._commits if commit.revision > self.checkpoint.revision]
 
+    @property
+    def damage(self) -> list[Damage]:
+        return [one._replace(past=one.last > self.checkpoint.revision) for one in self._damage]
+
     def _segment(self, number: int) -> bool:
         """Read one; False where the journal ends before it does."""
         header = self._headers[number]
         path = self._journal.path(number)
+        self._begin(header, path)
+        raw = self._journal.raw(number) or b""
+        for start, stop, payload in record.lines(raw[: self._stops.get(number)], header.seed, 0):
+            at = position(number, stop)
+            if start == 0:
+                self.end = Mark(self.end.revision, at)
+                continue
+            if payload is None:
+                self._bad_line(path, start, "the line is bad")
+            elif record.is_checkpoint(payload):
+                self._checkpointed(record.checkpoint_revision(payload), at)
+            elif not self._commit(payload, path, start, at):
+                return False
+        return True
+
+    def _begin(self, header: record.Header, path: str) -> None:
         if header.first <= self.end.revision:
             # It was begun after a failed sync: what stood in its place is void.
             self._commits = [pair for pair in self._commits if pair[1].revision < header.first]
-            self._gap = None
             last = self._commits[-1][1] if self._commits else Mark(header.first - 1, 0)
             self.end = Mark(header.first - 1, last.position)
         elif header.first > self.end.revision + 1:
-            self._missing(path, 0, self.end.revision + 1, header.first - 1, "commits are missing")
-            self.end = Mark(header.first - 1, self.end.position)
+            gap = self._gap or Damage(path, 0, 0, 0, "commits before it are missing", past=True)
+            first, last_lost = self.end.revision + 1, header.first - 1
+            self._missing(gap.path, gap.offset, first, last_lost, gap.reason)
+            self.end = Mark(last_lost, self.end.position)
+        self._gap = None
         self.loose = False
-        raw = self._journal.raw(number) or b""
-        for start, stop, payload in record.lines(raw, header.seed, 0):
-            if start == 0:
-                self.end = Mark(self.end.revision, position(number, stop))
-                continue
-            if payload is None:
-                if self._gap is None:
-                    self._gap = Damage(path, start, self.end.revision + 1, 0, "the line is bad")
+
+    def _commit(self, payload: bytes, path: str, start: int, at: int) -> bool:
+        """Take in a commit; False where nothing from here on counts."""
+        try:
+            commit, synced = record.parse_commit(payload)
+        except (ValueError, KeyError, TypeError):
+            self._bad_line(path, start, "the line is no commit")
+            return True
+        expected = self.end.revision + 1
+        if commit.revision < expected:
+            self.loose = True
+            return True  # seen before
+        if commit.revision > expected:
+            if synced < expected:
+                # Nothing from the gap on had reached the disk when the machine stopped.
                 self.loose = True
-                continue
-            if record.is_checkpoint(payload):
-                self._checkpointed(record.checkpoint_revision(payload), position(number, stop))
-                continue
-            try:
-                commit, synced = record.parse_commit(payload)
-            except (ValueError, KeyError, TypeError):
-                self._gap = self._gap or Damage(
-                    path, start, self.end.revision + 1, 0, "the line is no commit"
-                )
-                self.loose = True
-                continue
-            expected = self.end.revision + 1
-            if commit.revision < expected:
-                self.loose = True
-                continue  # seen before
-            if commit.revision > expected:
-                if synced < expected:
-                    # Nothing from the gap on had reached the disk when the machine stopped.
-                    self.loose = True
-                    return False
-                gap = self._gap or Damage(path, start, 0, 0, "commits are missing")
-                self._missing(gap.path, gap.offset, expected, commit.revision - 1, gap.reason)
-            self._gap = None
-            self.loose = False
-            self.end = Mark(commit.revision, position(number, stop))
-            self._commits.append((commit, self.end))
+                return False
+            gap = self._gap or Damage(path, start, 0, 0, "commits are missing", past=True)
+            self._missing(gap.path, gap.offset, expected, commit.revision - 1, gap.reason)
+        self._gap = None
+        self.loose = False
+        self.end = Mark(commit.revision, at)
+        self._commits.append((commit, self.end))
         return True
 
     def _checkpointed(self, revision: int, at: int) -> None:
-        if self._gap is not None and revision >= self._gap.first:
-            gap = self._gap
-            self._missing(gap.path, gap.offset, gap.first, revision, gap.reason)
-            self._gap = None
         if revision > self.end.revision:
+            gap = self._gap or Damage("", 0, 0, 0, "commits are missing", past=False)
+            self._missing(gap.path, gap.offset, self.end.revision + 1, revision, gap.reason)
+            self._gap = None
             self.end = Mark(revision, at)
         elif self._gap is None:
             self.end = Mark(self.end.revision, at)
@@ -199,16 +226,25 @@ class _Reader:
         if revision >= self.checkpoint.revision:
             self.checkpoint = Mark(revision, at)
 
+    def _bad_line(self, path: str, start: int, reason: str) -> None:
+        self.loose = True
+        if self._gap is None:
+            self._gap = Damage(path, start, 0, 0, reason, past=True)
+
     def _missing(self, path: str, offset: int, first: int, last: int, reason: str) -> None:
-        self.damage.append(Damage(path, offset, first, last, reason))
+        self._damage.append(Damage(path, offset, first, last, reason, past=True))
 
 
 def _has_lines(journal: Journal, number: int) -> bool:
-    return bool((journal.raw(number) or b"").strip(b"\0"))
+    return b'{"revision":' in (journal.raw(number) or b"")
 
 
-def _bad_segment(journal: Journal, number: int, reason: str) -> Damage:
-    return Damage(journal.path(number), 0, 0, 0, reason)
+def _bad(journal: Journal, number: int, reason: str) -> Damage:
+    return Damage(journal.path(number), 0, 0, 0, reason, past=True)
+
+
+def _number_of(damage: Damage) -> int:
+    return int(damage.path.rpartition("/")[2].removesuffix(".log"))
 
 
 class Wanted(NamedTuple):

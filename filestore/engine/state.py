@@ -8,7 +8,7 @@ one run it is exact: it is memory, and outlives any process.
 Words of 64 bits, in the machine's byte order:
 
     0       magic and version            8   committed revision: *the* word
-    1, 2    boot id                      9   published revision
+    1, 2    boot id                      9   which slot of published counts
     3, 4    inode and device of itself   10  checkpointed revision
                                          11  position of the checkpoint
     16      holder's pid (0: nobody)     12  flags
@@ -20,6 +20,8 @@ Words of 64 bits, in the machine's byte order:
 A *position* is ``segment << 40 | offset``.  Revision r goes to slot r % 2, and
 the word moves in steps of one, so a reader who finds the word at r before and after
 has read slot r % 2 whole: it is written again only when the word has moved on.
+The published mark moves by any number of revisions at once, so a word of its
+own tells the slot: the writer that dies in between has touched the other one.
 """
 
 from __future__ import annotations
@@ -110,7 +112,8 @@ class State:
             if stat.st_size < SIZE:
                 if not writable:
                     return None
-                fs.ftruncate(fd, SIZE)
+                # Not a hole: writing to one through a mapping kills when the disk is full.
+                fs.fallocate(fd, 0, SIZE)
             mapped = fs.map(fd, SIZE, writable=writable)
         finally:
             fs.close(fd)
@@ -169,11 +172,21 @@ class State:
 
     @property
     def published(self) -> Mark:
-        return self._mark(_PUBLISHED, _PUBLISHED_SLOTS)
+        """How far the files are, and where to read on from."""
+        words = self.words
+        while True:
+            slot = self._published_slot
+            mark = Mark(words[slot], words[slot + 1])
+            if words[slot] == mark.revision and slot == self._published_slot:
+                return mark
 
     @property
     def published_revision(self) -> int:
-        return self.words[_PUBLISHED]
+        return self.words[self._published_slot]
+
+    @property
+    def _published_slot(self) -> int:
+        return _PUBLISHED_SLOTS + 2 * (self.words[_PUBLISHED] & 1)
 
     @property
     def checkpoint(self) -> Mark:
@@ -193,7 +206,11 @@ class State:
         self._set(COMMITTED, _COMMITTED_SLOTS, mark)
 
     def set_published(self, mark: Mark) -> None:
-        self._set(_PUBLISHED, _PUBLISHED_SLOTS, mark)
+        words = self.words
+        other = (words[_PUBLISHED] & 1) ^ 1
+        slot = _PUBLISHED_SLOTS + 2 * other
+        words[slot], words[slot + 1] = mark
+        words[_PUBLISHED] = other
 
     def set_checkpoint(self, mark: Mark) -> None:
         self.words[_CHECKPOINT], self.words[_CHECKPOINT_AT] = mark

@@ -34,6 +34,7 @@ class Writer:
         self._committed = committed
         self._committer = Committer(ground, reads)
         self._queue: deque[Ticket] = deque()
+        self._generation = -1
 
     @contextmanager
     def exclusive(self, timeout: float | None = None) -> Iterator[None]:
@@ -85,6 +86,9 @@ class Writer:
             state = ground.check_writable()
         if not state.in_order:
             recover.bring_to_order(ground)
+        if state.generation != self._generation:
+            ground.journal.close_tail()  # another one may have its number
+            self._generation = state.generation
         reads.recovered()
         ground.lock.sign(state)
 
