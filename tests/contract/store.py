@@ -47,7 +47,7 @@ INVALID_DOCUMENTS: list[Any] = [
     {5: 1},
     {"x": 2**64},
     {"x": "\ud800"},
-    {"x": object()},
+    {"x": Ellipsis},
     {"x": (1, 2)},
     {"x": b"bytes"},
 ]
