@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from filestore.model import Document, Key
+    from filestore.model import Document
     from filestore.store import Store
 
 
@@ -64,7 +64,7 @@ def day(store: Store) -> Iterator[Step]:
     yield new.extend()
     yield new.take_snapshot()
     yield new.attach()
-    yield evacuate(store)
+    yield mark_idle(store)
     yield new.overwrite()
     yield delete_oldest_snapshot(store)
 
@@ -84,7 +84,7 @@ class Volume:
             (record.document for record in volumes.find(status="available")),
             key=lambda document: document.get("created_at", ""),
         )
-        kept = ("host", "project_id", "user_id", "volume_type_id", "use_quota", "shared_targets")
+        kept = ("host", "project_id", "user_id", "use_quota", "shared_targets")
         document: Document = {
             **{field: model[field] for field in kept if field in model},
             "id": self.id,
@@ -106,8 +106,7 @@ class Volume:
 
     def extend(self) -> Step:
         """Make it larger: one field changes."""
-        with self._store.transaction(message="extend billing-db"):
-            self._store["volumes"].patch(self.id, {"size": 40})
+        self._store["volumes"].patch(self.id, {"size": 40})
         return Step(
             "Extend it",
             f'volumes.patch("{short(self.id)}", {{"size": 40}})',
@@ -117,11 +116,15 @@ class Volume:
     def take_snapshot(self) -> Step:
         """Take a snapshot of it."""
         id = _id("billing-db before the migration")
+        volume = self._store["volumes"][self.id]
         self._store["snapshots"][id] = {
             "id": id,
             "display_name": "before the migration",
             "volume_id": self.id,
-            "volume_size": 40,
+            "volume_size": volume["size"],
+            "backend": volume["host"].split("@")[-1].split("#")[0],
+            "project_id": volume["project_id"],
+            "user_id": volume["user_id"],
             "status": "available",
             "created_at": "2026-03-02T11:40:02.118000Z",
         }
@@ -134,23 +137,26 @@ class Volume:
     def attach(self) -> Step:
         """Attach it to a host: a connection appears and the volume is in use, at one moment."""
         id = _id("billing-db on web-3")
+        connector = {"host": "web-3", "initiator": "iqn.1993-08.org.debian:01:web-3"}
+        target = {
+            "target_portal": "192.0.2.10:3260",
+            "target_iqn": f"iqn.2010-10.org.openstack:volume-{self.id}",
+            "target_lun": 1,
+            "auth_method": "CHAP",
+            "auth_username": "billing",
+            "auth_password": uuid.uuid4().hex[:16],
+        }
         connection = {
             "id": id,
             "volume_id": self.id,
             "attached_host": "web-3",
             "attach_mode": "rw",
-            "attach_status": "attached",
+            "connector": connector,
             "connection_info": {
-                "driver_volume_type": "iscsi",
-                "data": {
-                    "target_portal": "192.0.2.10:3260",
-                    "target_iqn": f"iqn.2010-10.org.openstack:volume-{self.id}",
-                    "target_lun": 1,
-                    "auth_method": "CHAP",
-                    "auth_username": "billing",
-                    "auth_password": uuid.uuid4().hex[:16],
-                },
+                "conn": {"driver_volume_type": "iscsi", "data": target},
+                "connector": connector,
             },
+            "created_at": "2026-03-02T13:05:44.902000Z",
         }
         with self._store.transaction(message="attach billing-db to web-3") as tx:
             tx["connections"][id] = connection
@@ -181,23 +187,18 @@ class Volume:
         )
 
 
-def evacuate(store: Store) -> Step:
-    """Move every volume of the smallest backend to the largest, all at once."""
-    pools: dict[str, list[Key]] = {}
-    for record in store["volumes"].find():
-        pools.setdefault(record.document.get("host") or "", []).append(record.key)
-    pools.pop("", None)
-    by_size = sorted(pools, key=lambda pool: (len(pools[pool]), pool))
-    source, target = by_size[0], by_size[-1]
-    with store.transaction(message=f"evacuate {source}") as tx:
-        for key in pools[source]:
-            tx["volumes"].patch(key.id, {"host": target})
+def mark_idle(store: Store) -> Step:
+    """Mark every volume that nobody uses, all at once."""
+    with store.transaction(message="review what is idle") as tx:
+        idle = tx["volumes"].find(status="available")
+        for record in idle:
+            tx["volumes"].patch(record.key.id, {"metadata": {"review": "2026-03"}})
     return Step(
-        "Evacuate a pool: all of its volumes or none",
-        f'with store.transaction(message="evacuate {source}") as tx:\n'
-        f'    for record in tx["volumes"].find(host="{source}"):\n'
-        f'        tx["volumes"].patch(record.key.id, {{"host": "{target}"}})',
-        f"{len(pools[source])} volumes, one record in the journal, one sync",
+        "Mark what is idle: all of it or nothing",
+        'with store.transaction(message="review what is idle") as tx:\n'
+        '    for record in tx["volumes"].find(status="available"):\n'
+        '        tx["volumes"].patch(record.key.id, {"metadata": {"review": "2026-03"}})',
+        f"{len(idle)} volumes, one record in the journal, one sync",
     )
 
 
@@ -206,8 +207,7 @@ def delete_oldest_snapshot(store: Store) -> Step:
     oldest = min(
         store["snapshots"].find(), key=lambda record: record.document.get("created_at") or "~"
     )
-    with store.transaction(message="delete the oldest snapshot"):
-        del store["snapshots"][oldest.key.id]
+    del store["snapshots"][oldest.key.id]
     return Step(
         "Delete the oldest snapshot",
         f'del snapshots["{short(oldest.key.id)}"]',

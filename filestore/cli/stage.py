@@ -12,14 +12,16 @@ from filestore.cli import screen
 from filestore.cli.day import short
 from filestore.cli.masking import masked
 from filestore.cli.values import compact, write
+from filestore.diff import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
     from rich.tree import Tree
 
     from filestore.cli.day import Step
+    from filestore.diff import Difference
     from filestore.model import Change, Document, Key
 
 _WIDTH: Final = 80
@@ -118,21 +120,20 @@ class Stage:
             self._line(f"  - {name}  {_told(change.before)}", "red")
         else:
             self._line(f"  ~ {name}", "yellow")
-            for field, before, after in _differences(change):
-                self._line(self._cut(f"      {field}: {before} → {after}"))
+            for difference in change.diff:
+                self._line(self._cut(f"      {_in_words(difference)}"))
 
     def closing(self, path: str, subject: Key) -> None:
         """Say where the store is and what to do next."""
         self._scene("Yours to look at", screen.visible(os.path.abspath(path)))
         self._line(f"  cd {shlex.quote(path)}", "green")
         for code, meaning in (
-            ("filestore ls volumes status=in-use", "the volumes in use"),
-            (f"filestore edit {subject.collection}/{subject.id}", "in your editor"),
+            ("filestore ls volumes status=in-use", "which volumes are in use?"),
+            (f"filestore edit {subject.collection}/{subject.id}", "change one in your editor"),
             ("git init && git add . && git status -s", "keep it in git"),
         ):
-            line = f"  {code}"
-            fill = max(2, 50 - len(line))
-            self._line(f"{line}{' ' * fill}# {meaning}", "green")
+            self._line(f"  # {meaning}", "dim")
+            self._line(f"  {code}", "green")
 
     def _scene(self, title: str, note: str) -> None:
         from rich.text import Text
@@ -201,11 +202,15 @@ def _told(document: Document | None) -> str:
     return f'"{screen.visible(name)}"' if isinstance(name, str) else f"{len(fields)} fields"
 
 
-def _differences(change: Change) -> Iterable[tuple[str, str, str]]:
-    """The fields that differ, before and after."""
-    for difference in change.diff:
-        old, new = (masked(side, difference.field) for side in (difference.old, difference.new))
-        yield difference.field, compact(old), compact(new)
+def _in_words(difference: Difference) -> str:
+    """One field's difference, with secrets masked."""
+    field = difference.field
+    old, new = (compact(masked(side, field)) for side in (difference.old, difference.new))
+    if difference.kind is Kind.ADDED:
+        return f"{field}: {new} (new)"
+    if difference.kind is Kind.REMOVED:
+        return f"{field}: {old} (gone)"
+    return f"{field}: {old} → {new}"
 
 
 def _duration(seconds: float) -> str:
