@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -27,7 +27,7 @@ class Key(NamedTuple):
         return f"{self.collection}/{self.id}"
 
 
-class Origin(str, Enum):
+class Origin(StrEnum):
     """Who made a commit."""
 
     LOCAL = "local"  # a call of this library
@@ -118,7 +118,7 @@ class Change:
         return diff(self.before, self.after)
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     """How bad a :class:`Problem` is."""
 
     ERROR = "error"
