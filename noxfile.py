@@ -40,7 +40,6 @@ def types(session: nox.Session) -> None:
 @nox.session
 def install(session: nox.Session) -> None:
     """Install as a user does, away from the sources, and run the main job."""
-    session.install("--force-reinstall", "--no-deps", ".")
     session.install(".")
     with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
         session.run("filestore", "demo", silent=True)
