@@ -1,0 +1,97 @@
+"""Lines of the journal: what is written is read, and what is not a line is seen to be none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestore.codec import canonical
+from filestore.engine import record
+from filestore.model import Commit, Key, Op, Origin
+
+STORE = "5d1f0a3c"
+
+
+def commit(revision: int = 7, *ops: Op) -> Commit:
+    return Commit(revision, 1700000000.25, "ana", 'a "message"\nof two lines', Origin.LOCAL, ops)
+
+
+OPS = (
+    Op(Key("volumes", "v1"), None, canonical({"size": 1})),
+    Op(Key("volumes", "a/b"), canonical({"text": "é\n\u2028"}), canonical({})),
+    Op(Key("driver_data/lvm", "x"), canonical({"deep": [{}]}), None),
+)
+
+
+def test_a_commit_is_one_line_and_reads_back() -> None:
+    original = commit(7, *OPS)
+    payload = record.commit_payload(original, record.texts(original), 6)
+    assert b"\n" not in payload
+    assert record.parse_commit(payload) == (original, 6)
+
+
+def test_a_header_reads_back_and_seeds_its_lines() -> None:
+    text, seed = record.header_line(3, 12, 9, STORE)
+    assert record.parse_header(text + b"\0" * 100) == record.Header(3, 12, 9, STORE, seed)
+    other_seed = record.header_line(4, 12, 9, STORE)[1]
+    line = record.line(b'{"checkpoint":1}', seed)
+    assert [one.payload for one in record.lines(line, seed, 0)] == [b'{"checkpoint":1}']
+    assert [one.payload for one in record.lines(line, other_seed, 0)] == [None]
+
+
+def test_every_cut_header_is_no_header() -> None:
+    text, _ = record.header_line(3, 12, 9, STORE)
+    for size in range(len(text)):
+        assert record.parse_header(text[:size]) is None
+        assert record.parse_header(text[:size] + b"\0" * 50) is None
+
+
+def test_a_header_of_another_format_is_no_header() -> None:
+    payload = b'{"journal":2,"segment":1,"first":1,"checkpoint":0,"store":"s"}'
+    assert record.parse_header(record.line(payload, 0)) is None
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{}", b"not json", b'{"journal":1}'])
+def test_what_has_a_checksum_and_is_no_header_is_no_header(payload: bytes) -> None:
+    assert record.parse_header(record.line(payload, 0)) is None
+
+
+def test_zeros_behind_the_lines_are_no_line() -> None:
+    line = record.line(b'{"checkpoint":1}', 5)
+    assert len(list(record.lines(line + b"\0" * 4096, 5, 0))) == 1
+
+
+def test_a_bad_stretch_is_one_line_of_nothing_and_the_good_ones_behind_it_are_found() -> None:
+    one, two = record.line(b'{"checkpoint":1}', 5), record.line(b'{"checkpoint":2}', 5)
+    raw = one + b"garbage\n1234567x {\n\0\0" + two + b"\0" * 10
+    found = list(record.lines(raw, 5, 0))
+    assert [line.payload for line in found] == [b'{"checkpoint":1}', None, b'{"checkpoint":2}']
+    assert found[1].start == len(one)
+    assert raw[found[2].start : found[2].end] == two
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_any_flipped_byte_is_noticed(at: int, flip: int) -> None:
+    original = commit(7, *OPS)
+    line = record.line(record.commit_payload(original, record.texts(original), 6), 5)
+    at %= len(line)
+    bad = bytearray(line)
+    bad[at] ^= flip
+    payloads = [one.payload for one in record.lines(bytes(bad), 5, 0)]
+    # The checksum's letters have two cases that mean the same.
+    assert payloads == [None] or bytes(bad[:8]).lower() == line[:8]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"revision":1}',
+        b'{"revision":1,"synced":0,"time":1,"actor":null,"message":null,"origin":"who","ops":[]}',
+        b'{"revision":1,"synced":0,"time":1,"actor":null,"message":null,"origin":"local","ops":5}',
+        b"[]",
+    ],
+)
+def test_what_is_no_commit_raises_what_readers_expect(payload: bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        record.parse_commit(payload)
