@@ -10,8 +10,8 @@ Equality is that of canonical bytes: 1, 1.0 and true differ, and so do 0.0 and -
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from filestore.model import Document
 
 
-class Kind(str, Enum):
+_EXACT: Final = frozenset({str, int, bool, type(None)})
+"""The types whose equal values are the same."""
+
+
+class Kind(StrEnum):
     """How a field differs."""
 
     ADDED = "added"
@@ -161,8 +165,10 @@ def _index(level: Any, *, use_t2: bool) -> int:
 
 
 def _same(old: Any, new: Any) -> bool:
-    # What == calls equal may still be 1 and True.
-    return bool(old == new) and _text(old) == _text(new)
+    # What == calls equal may still be 1 and True, 0.0 and -0.0, also somewhere inside.
+    if type(old) is not type(new) or old != new:
+        return False
+    return type(old) in _EXACT or _text(old) == _text(new)
 
 
 def _text(value: Any) -> str:

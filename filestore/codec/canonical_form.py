@@ -36,8 +36,9 @@ _PRETTY: Final = _PLAIN | orjson.OPT_INDENT_2
 # In the pretty form a value inside n containers stands on a line indented by 2n, and a
 # raw newline is never part of a string.
 _TOO_DEEP: Final = b"\n" + b"  " * (MAX_DEPTH + 1)
-# The last version without references, and without a second mark for tuples.
-_MARSHAL_VERSION: Final = 2
+_MARSHAL_VERSION: Final = 4
+# Tuples, short ones and those that are met again; the last byte of NaN and infinities.
+_SUSPICIOUS: Final = b"()\xa8\xa9\x7f\xff"
 
 decode: Final[Callable[[bytes], Document]] = orjson.loads
 """The document of canonical bytes: a fresh one each time, the caller's own."""
@@ -95,12 +96,13 @@ def _is_plain(document: Document, data: bytes) -> bool:
     """Whether orjson wrote the document as it is, and it is not too deep.
 
     orjson writes tuples, NaN, infinities, UUIDs and enumerations as something else.  marshal
-    tells types exactly, and refuses (ValueError) the last two.  It writes a tuple with a
-    ``(``, and the last byte of a float that is not finite is 7f or ff.  Those bytes mean other
-    things too: then what is read back must be equal, which takes longer.
+    tells types exactly, and refuses (ValueError) the last two.  The bytes that it marks a tuple
+    with, and those a float that is not finite ends in, mean other things too: where one is found,
+    what is read back must be equal, which takes longer.
     """
     types = marshal.dumps(document, _MARSHAL_VERSION)
-    if (b"(" in types or b"\x7f" in types or b"\xff" in types) and orjson.loads(data) != document:
+    suspicious = len(types.translate(None, _SUSPICIOUS)) != len(types)
+    if suspicious and orjson.loads(data) != document:
         return False
     return data.count(b"{") + data.count(b"[") <= MAX_DEPTH or not _is_deep(document)
 

@@ -166,6 +166,14 @@ def test_it_is_refused_too_among_bytes_that_look_suspicious(value: Any) -> None:
         canonical({"a": "(" * 40, "b": -1, "c": 127, "d": 255, "e": value})
 
 
+@pytest.mark.parametrize("length", [0, 1, 40, 255, 256, 70_000])
+def test_no_tuple_passes_whatever_its_length_and_whoever_else_has_it(length: int) -> None:
+    shared = tuple(range(length))
+    for document in ({"a": tuple([1] * length)}, {"a": shared}, {"a": [shared, shared]}):
+        with pytest.raises(InvalidDocument, match="make it a list"):
+            canonical(document)
+
+
 @given(
     st.integers(0, 2**64 - 1)
     .map(lambda bits: struct.unpack("<d", struct.pack("<Q", bits | 0x7FF0000000000000))[0])
