@@ -73,3 +73,24 @@ def merged_map(current: Document, before: Document, after: Document) -> Document
         (key, value) for key, value in after.items() if key not in before or before[key] != value
     )
     return result
+
+
+def patch_of(
+    fields: Document, assigned: Collection[str], inside: Mapping[str, Document]
+) -> Document | None:
+    """What :func:`merged` does to a document that is there, as a merge patch (RFC 7386).
+
+    None when it is not one: nothing changed, so that everything is written, or a
+    field was assigned whose value a patch would merge instead of replacing it.
+    """
+    if not (assigned or inside) or any(isinstance(fields[name], dict) for name in assigned):
+        return None
+    patch = {name: fields[name] for name in assigned}
+    for name, before in inside.items():
+        after = fields[name]
+        patch[name] = {
+            key: after.get(key)
+            for key in {**before, **after}
+            if key not in before or before[key] != after.get(key)
+        }
+    return patch

@@ -30,9 +30,9 @@ from cinderlib.persistence import base
 from oslo_utils import timeutils
 
 import filestore
-from filestore.errors import Conflict
+from filestore.errors import Conflict, NotFound
 from filestore.integrations.cinderlib import resources
-from filestore.integrations.cinderlib.changes import changed_fields, merged, original
+from filestore.integrations.cinderlib.changes import changed_fields, merged, original, patch_of
 from filestore.integrations.cinderlib.database import Database
 from filestore.integrations.cinderlib.documents import timestamp
 from filestore.integrations.cinderlib.resources import (
@@ -248,16 +248,42 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         maps = resources.shape(collection).maps
         assigned, inside = changed_fields(ovo, fields, resources.seen(ovo), maps)
         before = {name: original(ovo, name) for name in inside}
+        if not self._written_at_once(collection, ovo.id, fields, assigned, before):
+            self._write_merged(collection, ovo.id, fields, assigned, before)
+        resources.note_seen(collection, ovo, fields)
+
+    def _written_at_once(
+        self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
+    ) -> bool:
+        """The usual cases, which are one edit: a new resource, plain fields of one that is there.
+
+        A transaction would do them too, reading the document three times.
+        """
+        documents = self._store[collection]
+        try:
+            if "id" in assigned:
+                documents.put(id, merged(None, fields, assigned, inside), expected=None)
+                return True
+            patch = patch_of(fields, assigned, inside)
+            if patch is None:
+                return False
+            documents.patch(id, patch)
+        except (Conflict, NotFound):
+            return False
+        return True
+
+    def _write_merged(
+        self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
+    ) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._store.transaction() as tx:
                     documents = tx[collection]
-                    documents[ovo.id] = merged(documents.get(ovo.id), fields, assigned, before)
-                break
+                    documents[id] = merged(documents.get(id), fields, assigned, inside)
+                return
             except Conflict:  # an editor saved the document between reading and writing it
                 if attempt == _ATTEMPTS:
                     raise
-        resources.note_seen(collection, ovo, fields)
 
     def _delete(self, collection: str, id: str, marks: Document) -> dt.datetime:
         """Delete or mark a document; returns the time it is marked with."""
