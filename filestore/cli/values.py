@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from filestore.codec import canonical, codec_named, decode
+from filestore.codec import MAX_BYTES, canonical, codec_named, decode
 from filestore.errors import Corrupt, InvalidDocument
 
 if TYPE_CHECKING:
@@ -86,15 +86,16 @@ def parse(raw: bytes, form: str, name: str) -> Document:
 def read(source: str, form: str | None) -> Document:
     """The document in a file, or on standard input for ``-``.
 
-    Without a form the file's suffix tells; else it is JSON.
+    Without a form the file's suffix tells; else it is JSON.  Reads no more than it takes to see
+    that something is too large: /dev/zero never ends.
     """
     if source == "-":
         if sys.stdin is None:
             raise click.UsageError("there is no standard input")
-        raw = sys.stdin.buffer.read()
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         return parse(raw, form or "json", "standard input")
     with open(source, "rb") as file:
-        raw = file.read()
+        raw = file.read(MAX_BYTES + 1)
     return parse(raw, form or _form_by_name(source), source)
 
 

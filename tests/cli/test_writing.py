@@ -137,6 +137,8 @@ def test_rm_only_what_is_expected(cli, state):
         (["put", "volumes/n", f"a={'[' * 5000}{']' * 5000}"], ""),
         (["put", "volumes/n", "--new", "--merge", "a=1"], "--new"),
         (["put", "volumes/n", "-"], "empty"),
+        (["put", "volumes/n", "/dev/zero"], "bytes"),
+        (["put", "volumes/n", "/"], "directory"),
         (["get", "nope/n"], "nope/n"),
         (["get", "../../etc/passwd"], "passwd"),
         (["ls", "nope"], "nope"),
