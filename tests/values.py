@@ -78,11 +78,11 @@ scalars: Final = (
 
 values: Final = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
-    max_leaves=20,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
 )
 
-documents: Final[st.SearchStrategy[dict[str, Any]]] = st.dictionaries(texts, values, max_size=6)
+documents: Final[st.SearchStrategy[dict[str, Any]]] = st.dictionaries(texts, values, max_size=4)
 
 
 def nested(depth: int, innermost: Any = 1, *, lists: bool = False) -> dict[str, Any]:

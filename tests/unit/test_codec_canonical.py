@@ -20,6 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestore.codec import MAX_BYTES, MAX_DEPTH, canonical, decode, etag_of
+from filestore.codec.refusal import refuse
 from filestore.errors import FilestoreError, InvalidDocument
 from tests.values import AWKWARD, documents, exactly, nested
 
@@ -182,6 +183,12 @@ def test_no_tuple_passes_whatever_its_length_and_whoever_else_has_it(length: int
 def test_no_float_that_is_not_finite_passes(number: float) -> None:
     with pytest.raises(InvalidDocument, match=r"^a: "):
         canonical({"a": number})
+
+
+@given(documents)
+@example(AWKWARD)
+def test_the_slow_look_finds_nothing_in_a_document(document: dict[str, Any]) -> None:
+    assert refuse(document) is None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ FAULTS = [
     (b'{"a":1\n"b":2}', "a comma or } was expected here", 2),
     (b'{"a":[1 2]}', "a comma or ] was expected here, not 2", 1),
     (b'{"a":[1}', "a comma or ] was expected here, not }", 1),
+    (b'{"a":]}', "a value was expected here, not ]", 1),
     (b'{"a":[}', "a value was expected here, not }", 1),
     (b'{"a" 1}', "a colon was expected after the key, not 1", 1),
     (b'{"a"', "a colon was expected", 1),
@@ -174,6 +175,12 @@ def test_every_text_is_read_or_has_a_fault(text: str) -> None:
         with pytest.raises(Corrupt) as caught:
             JSON.parse(text.encode())
         assert text.isspace() or not text or caught.value.line == fault.line
+
+
+@given(documents)
+@example(AWKWARD)
+def test_a_document_has_no_fault(document: dict[str, Any]) -> None:
+    assert find_fault(json.dumps(document)) is None
 
 
 @pytest.mark.parametrize("lists", [False, True])
