@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -128,8 +129,13 @@ class Ground:
             sync_folder(self.fs, layout.root)
 
     def reattach(self) -> None:
-        """Begin anew with what the path leads to now."""
-        self.detach()
+        """Begin anew with what the path leads to now; the lock is to be taken again.
+
+        The old state is not closed: other threads may be reading it, and it goes
+        with the last of them.
+        """
+        self.state = None
+        self.journal.close()
         self.lock.close()
         self.attach()
 
@@ -197,7 +203,12 @@ def open_ground(
         journal=Journal(fs, layout, settings.id),
         lock=WriteLock(fs, layout),
     )
-    ground.attach()
+    try:
+        ground.attach()
+    except BaseException:
+        ground.detach()
+        ground.lock.close()
+        raise
     return ground
 
 
@@ -226,7 +237,8 @@ def _read_config(fs: FileSystem, root: str) -> configuration.Config | None:
     except OSError as error:
         raise storage_error(error, path, None) from error
     finally:
-        fs.close(fd)
+        with contextlib.suppress(OSError):
+            fs.close(fd)  # closed all the same
     return configuration.parse(raw, path)
 
 
