@@ -70,7 +70,7 @@ def _rebuild(ground: Ground, state: State) -> None:
     if sync and number:
         ground.journal.sync_segment(number)
     publish(ground, recovery.wanted(found.commits), rebooted=True)
-    ground.tree.sweep()
+    sweep(ground)
     state.rebuild(found.end, found.checkpoint)
 
 
@@ -81,7 +81,7 @@ def _finish(ground: Ground, state: State) -> None:
     if committed.revision or committed.position:
         ground.journal.erase(committed, sync=sync)
     _publish_pending(ground, state, committed, sync=sync)
-    ground.tree.sweep()
+    sweep(ground)
     state.set_flags(Flag(0))
     state.clear_holder()
 
@@ -118,7 +118,7 @@ def _write_anew(ground: Ground, state: State) -> None:
         at = Mark(commit.revision, positions[0])
     journal.sync()
     _rewrite(ground, recovery.wanted(since))
-    ground.tree.sweep()
+    sweep(ground)
     state.set_committed(Mark(committed.revision, at.position))
     state.set_published(Mark(committed.revision, at.position))
     state.set_synced(committed.revision)
@@ -183,6 +183,15 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
     tree.settle(staged, None, ours=False)
     if left is not None:
         tree.discard(left)
+
+
+def sweep(ground: Ground) -> None:
+    """Clear ``tmp/`` of what dead writers left; an edit that one displaced is kept (J4)."""
+    for tmp in ground.tree.leftovers():
+        if ground.tree.is_edit(tmp):
+            save(ground, tmp)
+        else:
+            ground.tree.discard(tmp)
 
 
 def save(ground: Ground, path: str) -> str:

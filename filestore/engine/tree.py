@@ -16,7 +16,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.backend import Entry
-from filestore.codec import MAX_BYTES
+from filestore.codec import MAX_BYTES, etag_of
 from filestore.engine.fs import coarse_time_ns, read_at, write_at
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
 
@@ -138,15 +138,19 @@ class Tree:
                 )
             data = read_at(fs, fd, 0, status.st_size + 1)
         except OSError as error:
-            if isinstance(error, FilestoreError):
-                raise
             raise storage_error(error, path, key) from error
         finally:
-            fs.close(fd)
+            self._close_read(fd)
         self._no_link_above(path, key)
         # Whatever touches the file from now on is stamped with ``before`` or later.
         racy = status.st_ctime_ns >= before or len(data) != status.st_size
         return Raw(data, signature_of(status), racy)
+
+    def _close_read(self, fd: int) -> None:
+        try:
+            self._fs.close(fd)
+        except OSError:
+            pass  # it is closed all the same, and what was read was read
 
     def _no_link_above(self, path: str, key: Key | None) -> None:
         for folder in self._layout.folders(path):
@@ -181,7 +185,7 @@ class Tree:
             return Staged(key, path, None, -1, based_on)
         content = self.codec.encode(after)
         self._make_folders(path, key)
-        fs, tmp, fd = self._fs, self.temporary(), -1
+        fs, tmp, fd = self._fs, self._temporary(path, based_on, etag_of(after)), -1
         try:
             fd = fs.open(tmp, _CREATE, self._file_mode)
             write_at(fs, fd, content, 0)
@@ -210,9 +214,15 @@ class Tree:
         if remove and staged.tmp is not None:
             self.discard(staged.tmp)
 
-    def temporary(self) -> str:
-        """A name in ``tmp/`` that nobody else uses."""
-        return f"{self._layout.tmp}/{os.getpid()}-{id(self):x}-{next(self._names)}"
+    def _temporary(self, path: str, based_on: FileEntry | None, etag: str = "") -> str:
+        """A name in ``tmp/`` that nobody else uses.
+
+        It tells what may be there: what is staged or what it displaces, so that
+        an edit that was displaced in their stead is known for one (J4).
+        """
+        own = f"{os.getpid()}-{id(self):x}-{next(self._names)}"
+        displaced = based_on.etag if based_on is not None else ""
+        return f"{self._layout.tmp}/{own}.{etag}.{displaced}.{os.path.basename(path)[-40:]}"
 
     def _make_folders(self, path: str, key: Key) -> None:
         for folder in self._layout.folders(path):
@@ -267,7 +277,7 @@ class Tree:
         return None, True
 
     def _take_away(self, staged: Staged) -> tuple[str | None, bool]:
-        tmp = self.temporary()
+        tmp = self._temporary(staged.path, staged.based_on)
         try:
             self._fs.rename(staged.path, tmp)
         except FileNotFoundError:
@@ -298,8 +308,8 @@ class Tree:
         try:
             raw = self.read(path, None)
             return raw is not None and self.codec.parse(raw.data) == expected.data
-        except FilestoreError:
-            return False
+        except Corrupt:
+            return False  # any other failure tells nothing of what is there
 
     def settle(self, staged: Staged, data: bytes | None, *, ours: bool) -> FileEntry | None:
         """Let go of what was published; what is known of its file, None where it is not ours.
@@ -328,15 +338,25 @@ class Tree:
         except OSError:
             pass
 
-    def sweep(self) -> None:
-        """Remove what dead writers left in ``tmp/``.  Under the write lock."""
+    def leftovers(self) -> list[str]:
+        """What dead writers left in ``tmp/``.  Raises OSError."""
         try:
             items = self._fs.scan(self._layout.tmp)
-        except OSError:
-            return
-        for item in items:
-            if not item.is_folder:
-                self.discard(f"{self._layout.tmp}/{item.name}")
+        except FileNotFoundError:
+            return []
+        return [f"{self._layout.tmp}/{item.name}" for item in items if not item.is_folder]
+
+    def is_edit(self, tmp: str) -> bool:
+        """Whether a temporary file is a document that no commit knew, swapped out in haste.
+
+        What is torn is taken for what was being staged.  Raises StorageError.
+        """
+        known = os.path.basename(tmp).split(".")[1:3]
+        try:
+            raw = self.read(tmp, None)
+            return raw is not None and etag_of(self.codec.parse(raw.data)) not in known
+        except Corrupt:
+            return False
 
 
 def _not_a_document(path: str, key: Key | None, what: str) -> Corrupt:
