@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,8 +34,8 @@ class Store:
         self._backend = backend
         self._ground = _Ground(backend, actor)
         self._collections: dict[str, Collection] = {}
-        self._mutex = threading.Lock()
         self._closed = False
+        # No lock of their own, which a fork might leave held: each use is one atomic call.
         self._views: set[View] = set()
         self._subscriptions: set[Subscription] = set()
 
@@ -122,9 +121,8 @@ class Store:
         Takes no lock and copies nothing.  Inside a transaction it shows what was committed
         before, without the transaction's own writes.
         """
-        view = View(self._backend, self._forget_view)
-        with self._mutex:
-            self._views.add(view)
+        view = View(self._backend, self._views.discard)
+        self._views.add(view)
         return view
 
     def changes(
@@ -163,10 +161,9 @@ class Store:
             callback,
             since=since,
             on_error=on_error,
-            on_close=self._forget_subscription,
+            on_close=self._subscriptions.discard,
         )
-        with self._mutex:
-            self._subscriptions.add(subscription)
+        self._subscriptions.add(subscription)
         return subscription
 
     def check(self) -> list[Problem]:
@@ -184,9 +181,8 @@ class Store:
     def stats(self) -> dict[str, Any]:
         """Figures for people and monitoring: the backend's, open views and subscriptions."""
         figures = self._backend.stats()
-        with self._mutex:
-            figures["views"] = len(self._views)
-            figures["subscriptions"] = len(self._subscriptions)
+        figures["views"] = len(self._views)
+        figures["subscriptions"] = len(self._subscriptions)
         return figures
 
     def close(self) -> None:
@@ -195,13 +191,15 @@ class Store:
         Waits for a watcher's callback that is running, unless called by it.  A transaction of
         this thread is discarded: the end of its block raises Closed.
         """
-        with self._mutex:
-            self._closed = True
-            subscriptions = list(self._subscriptions)
-            views = list(self._views)
+        self._closed = True
+        subscriptions = list(self._subscriptions)
         for subscription in subscriptions:
-            subscription.close()
-        for view in views:
+            subscription.end()
+        # Two callbacks that close the store must not wait for each other.
+        if not any(subscription.mine for subscription in subscriptions):
+            for subscription in subscriptions:
+                subscription.wait()
+        for view in list(self._views):
             view.close()
         transaction = self._ground.joined()
         if transaction is None:
@@ -223,14 +221,6 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self.location}{' (closed)' if self._closed else ''}>"
-
-    def _forget_view(self, view: View) -> None:
-        with self._mutex:
-            self._views.discard(view)
-
-    def _forget_subscription(self, subscription: Subscription) -> None:
-        with self._mutex:
-            self._subscriptions.discard(subscription)
 
 
 class _Ground:

@@ -69,13 +69,26 @@ class Subscription:
         Waits for a callback that is running, unless called by it; afterwards the
         callback is not called again, though changes may be undelivered.
         """
+        self.end()
+        if not self.mine:
+            self.wait()
+
+    def end(self) -> None:
+        """End the delivery without waiting: a callback that is running runs on."""
         if not self._closing.is_set():
             self._closing.set()
             self._woken.set()
             self._unsubscribe()
             self._on_close(self)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+
+    def wait(self) -> None:
+        """Wait until the callback has run for the last time; not to be called by it."""
+        self._thread.join()
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread is the one that runs the callback."""
+        return threading.current_thread() is self._thread
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ the transaction, which is an order in which both can have happened.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -45,7 +46,7 @@ class Transaction:
         self, backend: Backend, *, actor: str | None = None, message: str | None = None
     ) -> None:
         self._backend = backend
-        self._thread = threading.get_ident()
+        self._owner = _caller()
         self._ended = False
         self._doomed = False
         self._actor = actor
@@ -181,8 +182,8 @@ class Transaction:
 
     @property
     def mine(self) -> bool:
-        """Whether the calling thread is the one that began the transaction."""
-        return threading.get_ident() == self._thread
+        """Whether the calling thread, of this process, is the one that began the transaction."""
+        return _caller() == self._owner
 
     def _require_active(self) -> None:
         if self._ended or self._doomed:
@@ -193,8 +194,14 @@ class Transaction:
             )
         if not self.mine:
             raise FilestoreError(
-                "a transaction is for the thread that began it: use the store in other threads"
+                "a transaction is for the thread that began it:"
+                " use the store itself in other threads and in forked processes"
             )
+
+
+def _caller() -> tuple[int, int]:
+    # A child of a fork has threads of the same numbers, but none of its parent's transactions.
+    return os.getpid(), threading.get_ident()
 
 
 def _etag(entry: Entry | None) -> str | None:

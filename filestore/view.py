@@ -27,7 +27,8 @@ class View:
 
     Made by :meth:`filestore.Store.snapshot`.  It keeps what later commits replace, of this
     and other processes, so close it when done: memory grows by one old document for each
-    document changed meanwhile.  If the backend loses track of what changed (it says so
+    document changed meanwhile.  What is edited from outside is no commit until the store has
+    noticed, and shows.  If the backend loses track of what changed (it says so
     when another process wrote more than it still keeps), reading raises Conflict: take
     another snapshot.
     """

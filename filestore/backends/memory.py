@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import contextmanager
 from functools import partial
@@ -66,6 +67,7 @@ class MemoryBackend:
         self._commit_bytes = 0
         self._observers: list[Observer] = []
         self._closed = False
+        _backends.add(self)
 
     @property
     def location(self) -> str:
@@ -112,7 +114,8 @@ class MemoryBackend:
         if self._readonly:
             raise ReadOnly("the store was opened read-only: open it with readonly=False to write")
         patience = self._lock_timeout if timeout is None else timeout
-        if not self._write_lock.acquire(timeout=min(max(patience, 0), threading.TIMEOUT_MAX)):
+        lock = self._write_lock
+        if not lock.acquire(timeout=min(max(patience, 0), threading.TIMEOUT_MAX)):
             raise LockTimeout(
                 f"another thread of this process has held the store's write lock for longer"
                 f" than {patience:g} s: try again, or wait longer with lock_timeout",
@@ -129,7 +132,7 @@ class MemoryBackend:
         finally:
             if outermost:
                 self._held_since = None
-            self._write_lock.release()
+            lock.release()
 
     def apply(
         self, edits: Sequence[Edit], *, actor: str | None = None, message: str | None = None
@@ -247,12 +250,27 @@ class MemoryBackend:
                 "history_bytes": self._commit_bytes,
             }
 
+    def after_fork(self) -> None:
+        """In a child, whose copy of the documents is its own: have locks that nobody holds."""
+        self._mutex = threading.Lock()
+        self._write_lock = threading.RLock()
+        self._held_since = None
+
     def close(self) -> None:
         with self._mutex:
             self._closed = True
             self._observers = []
             self._documents = {}
             self._commits.clear()
+
+
+def _after_fork() -> None:
+    for backend in list(_backends):
+        backend.after_fork()
+
+
+_backends: weakref.WeakSet[MemoryBackend] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _closed() -> Closed:

@@ -1031,6 +1031,21 @@ class StoreContract:
             store["volumes"].get("a")
         store.close()
 
+    def test_several_callbacks_may_close_the_store_at_once(self, tmp_path: Path) -> None:
+        together = threading.Barrier(3)
+        closed: queue.Queue[bool] = queue.Queue()
+
+        def react(change: Change) -> None:
+            together.wait(GRACE)
+            store.close()
+            closed.put(True)
+
+        store = self.open(tmp_path)
+        for _ in range(3):
+            store.watch(react)
+        store["volumes"]["a"] = ONE
+        assert [closed.get(timeout=GRACE) for _ in range(3)] == [True] * 3
+
     def test_closing_the_store_ends_its_watchers(self, tmp_path: Path) -> None:
         heard: queue.Queue[Change] = queue.Queue()
         store = self.open(tmp_path)

@@ -174,8 +174,9 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.source(through)[key.collection].put(key.id, self.model[key]) is None
             self.wrote(self.model)
 
-    @rule(key=keys, document=documents, data=st.data())
-    def put_expecting(self, key: Key, document: Document, data: st.DataObject) -> None:
+    @rule(key=keys, document=st.none() | documents, data=st.data())
+    def put_expecting(self, key: Key, document: Document | None, data: st.DataObject) -> None:
+        document = self.model.get(key, {}) if document is None else document
         expected = data.draw(st.sampled_from([None, "0" * 32, *self.etags.get(key, [])]))
         collection = self.store[key.collection]
         if expected == etag(self.model.get(key)):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
+from filestore import FilestoreError, Store
 from filestore.backends.memory import MemoryBackend
 from filestore.codec import canonical
 from filestore.model import Edit, Key
-from tests.contract.backend import BackendContract, put
+from tests.contract.backend import GRACE, BackendContract, Worker, put, value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,3 +71,48 @@ def test_closing_lets_go_of_the_documents() -> None:
     put(backend, A, 1)
     backend.close()
     assert backend._documents == {}
+
+
+def test_a_forked_child_has_locks_of_its_own() -> None:
+    backend = MemoryBackend(lock_timeout=GRACE)
+    put(backend, A, 1)
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with backend.exclusive():
+            holding.set()
+            assert release.wait(GRACE)
+
+    holder = Worker(hold)
+    holder.start()
+    assert holding.wait(GRACE)
+    with catch_warnings():  # of newer Pythons: the child uses what the threads may have held
+        simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            put(backend, A, 2)
+            os._exit(0 if value(backend, A) == 2 else 1)
+        finally:
+            os._exit(2)
+    release.set()
+    holder.done()
+    assert os.waitpid(child, 0)[1] == 0
+    assert value(backend, A) == 1
+
+
+def test_a_child_forked_inside_a_transaction_has_no_part_in_it() -> None:
+    with Store(MemoryBackend()) as store:
+        with store.transaction() as tx:
+            tx["volumes"]["a"] = {}
+            child = os.fork()
+            if child == 0:
+                try:
+                    with suppress(FilestoreError):
+                        tx["volumes"]["b"] = {}
+                        os._exit(1)
+                    os._exit(0 if store.collections() == [] else 1)
+                finally:
+                    os._exit(2)
+            assert os.waitpid(child, 0)[1] == 0
+        assert dict(store["volumes"]) == {"a": {}}
