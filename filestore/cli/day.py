@@ -189,15 +189,15 @@ class Volume:
 
 def mark_idle(store: Store) -> Step:
     """Mark every volume that nobody uses, all at once."""
-    with store.transaction(message="review what is idle") as tx:
+    with store.transaction(message="mark what is idle") as tx:
         idle = tx["volumes"].find(status="available")
         for record in idle:
-            tx["volumes"].patch(record.key.id, {"metadata": {"review": "2026-03"}})
+            tx["volumes"].patch(record.key.id, {"metadata": {"idle": "yes"}})
     return Step(
         "Mark what is idle: all of it or nothing",
-        'with store.transaction(message="review what is idle") as tx:\n'
+        'with store.transaction(message="mark what is idle") as tx:\n'
         '    for record in tx["volumes"].find(status="available"):\n'
-        '        tx["volumes"].patch(record.key.id, {"metadata": {"review": "2026-03"}})',
+        '        tx["volumes"].patch(record.key.id, {"metadata": {"idle": "yes"}})',
         f"{len(idle)} volumes, one record in the journal, one sync",
     )
 

@@ -36,12 +36,12 @@ def demo(*, path: str | None, codec: str) -> None:
     """
     path = _new_folder(path)
     show = Stage(screen.console())
-    show.opening(path, codec)
+    show.opening(path)
+    start = time.perf_counter()
     with filestore.open(path, codec=codec, watch=False, actor=user()) as store:
-        start = time.perf_counter()
-        loaded = load(store)
-        show.loaded(loaded, store.revision, time.perf_counter() - start)
+        counts = load(store)
         morning = store.revision
+        show.loaded(path, codec, counts, revision=morning, seconds=time.perf_counter() - start)
         _work(store, show)
         changes = list(store.changes(since=morning))
         subject = changes[0].key

@@ -38,18 +38,22 @@ class Stage:
         self._width = min(console.width, _WIDTH)
         self._ascii = not (console.encoding or "").lower().startswith("utf")
 
-    def opening(self, path: str, codec: str) -> None:
+    def opening(self, path: str) -> None:
         """Say what is to come, and where."""
         self._line("filestore demo", "bold")
-        self._line(f"A day in a small lab, through the public API, in a new store: {path}")
-        self._head(1, "Open the store and load the lab", "")
+        shown = screen.visible(path)
+        self._line(f"A day in a small lab, through the public API, in a new store: {shown}")
+
+    def loaded(
+        self, path: str, codec: str, counts: dict[str, int], *, revision: int, seconds: float
+    ) -> None:
+        """Say what the lab has."""
+        note = f"revision {revision}, {_duration(seconds)}"
+        self._head(1, "Open the store and load the lab", note)
         option = "" if codec == "json" else f', codec="{codec}"'
         self._code(f'store = filestore.open("{path}"{option})')
-
-    def loaded(self, counts: dict[str, int], revision: int, seconds: float) -> None:
-        """Say what the lab has."""
         parts = ", ".join(f"{number} {name}" for name, number in counts.items())
-        self._outcome(f"{parts}: one transaction, revision {revision}, {_duration(seconds)}")
+        self._outcome(f"{parts}: one transaction")
 
     def step(self, number: int, step: Step, *, revision: int | None, seconds: float) -> None:
         """Show one thing that was done, and how it is written in Python."""

@@ -65,7 +65,7 @@ def test_it_shows_what_really_happened(cli, home):
         f"+ connections/{connection.key.id[:8]}",
         "size: 20 → 40",
         "status: available → in-use",
-        "metadata.review: 2026-03 (new)",
+        "metadata.idle: yes (new)",
         "✗ Conflict: ",
     ):
         assert told in out
