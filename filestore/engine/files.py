@@ -218,12 +218,12 @@ class FileBackend:
         finally:
             _handles.discard(self)
             self._reads.close()
-            ground.lock.acquire_threads(ground.lock_timeout, None)
             try:
+                ground.lock.acquire_threads(ground.lock_timeout, None)
                 ground.detach()
                 ground.lock.close()
             finally:
-                ground.lock.release_threads()
+                ground.lock.release(None)
 
     @property
     def _owes_checkpoint(self) -> bool:

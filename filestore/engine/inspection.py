@@ -170,34 +170,33 @@ def _replace_journal(ground: Ground) -> bool:
 
     Whether that was needed.
     """
-    fs, layout = ground.fs, ground.layout
-    lock = ground.lock
-    lock.acquire_threads(ground.lock_timeout, ground.state)
+    fs, layout, lock = ground.fs, ground.layout, ground.lock
+    outermost = not lock.owned
     try:
-        lock.acquire(ground.lock_timeout, ground.state)
-        try:
-            state = ground.state
-            if state is None:
-                raise ground.refusal or Corrupt(f"{layout.root}: cannot be repaired here")
-            limit = state.committed if state.valid else None
-            found = recovery.scan(ground.journal, ground.config.id, limit=limit, whole=True)
-            if not found.damage:
-                ground.damage = []
-                return False
-            recover.publish(ground, recovery.wanted(found.commits), rebooted=not state.valid)
-            last = max([found.end.revision, *(damage.last for damage in found.damage)])
-            ground.journal.close()
-            recover.save_folder(ground, layout.journal)
-            ground.journal = Journal(fs, layout, ground.config.id)
-            end = Mark(last, 0)
-            tail, offset = ground.journal.rotate(end, checkpoint=last)
-            mark = Mark(last, tail.number << 40 | offset)
-            state.rebuild(mark, mark)
+        if outermost:
+            lock.acquire_threads(ground.lock_timeout, ground.state)
+            lock.acquire(ground.lock_timeout, ground.state)
+        state = ground.state
+        if state is None:
+            raise ground.refusal or Corrupt(f"{layout.root}: cannot be repaired here")
+        limit = state.committed if state.valid else None
+        found = recovery.scan(ground.journal, ground.config.id, limit=limit, whole=True)
+        if not found.damage:
             ground.damage = []
-            return True
-        except OSError as error:
-            raise storage_error(error, layout.root, None) from error
-        finally:
-            lock.release()
+            return False
+        recover.publish(ground, recovery.wanted(found.commits), rebooted=not state.valid)
+        last = max([found.end.revision, *(damage.last for damage in found.damage)])
+        ground.journal.close()
+        recover.save_folder(ground, layout.journal)
+        ground.journal = Journal(fs, layout, ground.config.id)
+        end = Mark(last, 0)
+        tail, offset = ground.journal.rotate(end, checkpoint=last)
+        mark = Mark(last, tail.number << 40 | offset)
+        state.rebuild(mark, mark)
+        ground.damage = []
+        return True
+    except OSError as error:
+        raise storage_error(error, layout.root, None) from error
     finally:
-        lock.release_threads()
+        if outermost:
+            lock.release(ground.state)

@@ -36,15 +36,29 @@ _LONGEST_PAUSE: Final = 0.002  # what a waiter may lose when the holder goes
 
 
 class WriteLock:
-    """The lock as one handle sees it.  Reentrant in a thread."""
+    """The lock as one handle sees it.
+
+    Calling sequence, where an interrupt may come between any two steps::
+
+        try:
+            lock.acquire_threads(timeout, state)
+            lock.acquire(timeout, state)
+            ...                                  # recover, lock.sign(state), write
+        finally:
+            try:
+                lock.release(state)
+            except BaseException:
+                lock.release(state)
+                raise
+    """
 
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
         self._fs = fs
         self._layout = layout
         self._host = socket.gethostname().encode()[:64].ljust(64, b"\0")
-        self._threads = threading.RLock()
-        self._depth = 0
+        self._threads = threading.RLock()  # of which releasing tells whether it was ours
         self._owner: int | None = None
+        self._signed = False
         self._lock_fd: int | None = None
         self._guard_fd: int | None = None
 
@@ -66,38 +80,42 @@ class WriteLock:
         """Exclude the other threads of this handle.  Raises LockTimeout."""
         if not self._threads.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))):
             raise self._timed_out(timeout, state)
+        self._owner = threading.get_ident()
 
-    def release_threads(self) -> None:
-        self._threads.release()
-
-    def acquire(self, timeout: float, state: State | None) -> bool:
-        """Exclude everybody else, the other threads being excluded; whether just now.
+    def acquire(self, timeout: float, state: State | None) -> None:
+        """Exclude everybody else, the other threads being excluded.
 
         The shared state is told who holds the lock only by :meth:`sign`: the
         caller must first look whether the last holder died.  Raises LockTimeout,
         OSError.
         """
-        if not self._depth:
-            try:
-                self._take(timeout, state)
-            except BaseException:
-                self._give()
-                raise
-            self._owner = threading.get_ident()
-        self._depth += 1
-        return self._depth == 1
+        try:
+            self._take(timeout, state)
+        except BaseException:
+            self._give()
+            raise
 
-    def release(self) -> None:
-        """Undo one :meth:`acquire`."""
-        if self._depth > 1:
-            self._depth -= 1
-            return
-        self._owner = None
-        self._depth = 0
-        self._give()
+    def release(self, state: State | None) -> None:
+        """Give back what this thread holds, be it all, a part or nothing.
+
+        An interrupt may cut it short: then call it again.
+        """
+        if self._owner == threading.get_ident():
+            if self._signed:
+                # First: once the lock is given back, the name there may be another's.
+                self._signed = False
+                if state is not None:
+                    state.clear_holder()
+            self._give()
+            self._owner = None
+        try:
+            self._threads.release()
+        except RuntimeError:
+            pass  # another thread's, or nobody's
 
     def sign(self, state: State) -> None:
         """Write down who holds the lock."""
+        self._signed = True
         state.set_holder(os.getpid(), self._host, time.time_ns())
 
     def _take(self, timeout: float, state: State | None) -> None:
@@ -162,19 +180,14 @@ class WriteLock:
             since=holder.since,
         )
 
-    def reopen(self) -> None:
-        """Open anew what the path leads to now."""
-        self.close()
-        self.open()
-
     def after_fork(self) -> None:
         """In the child: let go of the parent's descriptors.
 
         Closing them leaves the parent's lock alone; unlocking would take it away.
         """
         self._threads = threading.RLock()
-        self._depth = 0
         self._owner = None
+        self._signed = False
         self.close()
 
     def close(self) -> None:

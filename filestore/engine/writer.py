@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filestore.engine import recover
 from filestore.engine.commit import Committer, Ticket
 from filestore.engine.tree import storage_error
+from filestore.errors import LockTimeout
 from filestore.model import Commit, Origin
 
 if TYPE_CHECKING:
@@ -39,51 +40,45 @@ class Writer:
     @contextmanager
     def exclusive(self, timeout: float | None = None) -> Iterator[None]:
         """Hold the write lock, the store being in order and this handle up to date."""
-        ground = self._ground
+        ground, lock = self._ground, self._ground.lock
         wait = ground.lock_timeout if timeout is None else timeout
         ground.check_writable()
-        ground.lock.acquire_threads(wait, ground.state)
+        if lock.owned:
+            yield
+            return
         try:
-            outermost = self._begin(wait)
-            try:
-                yield
-            finally:
-                self._end(outermost)
+            lock.acquire_threads(wait, ground.state)
+            self._begin(wait)
+            yield
         finally:
-            ground.lock.release_threads()
+            try:
+                lock.release(ground.state)
+            except BaseException:
+                lock.release(ground.state)
+                raise
 
-    def _begin(self, wait: float) -> bool:
-        """Take the store's lock; whether for the first time in this thread."""
+    def _begin(self, wait: float) -> None:
+        """Take the store's lock, and see that the store is in order."""
         ground, lock = self._ground, self._ground.lock
         try:
-            outermost = lock.acquire(wait, ground.state)
+            lock.acquire(wait, ground.state)
         except OSError as error:
             raise storage_error(error, ground.layout.lock, None) from error
-        if outermost:
-            try:
-                self._enter()
-            except BaseException as error:
-                lock.release()
-                if isinstance(error, OSError):
-                    raise storage_error(error, ground.layout.root, None) from error
-                raise
-        return outermost
-
-    def _end(self, outermost: bool) -> None:
-        ground = self._ground
         try:
-            if outermost and ground.state is not None:
-                ground.state.clear_holder()
-        finally:
-            ground.lock.release()
+            self._enter(wait)
+        except OSError as error:
+            raise storage_error(error, ground.layout.root, None) from error
 
-    def _enter(self) -> None:
+    def _enter(self, wait: float) -> None:
         """First thing under the lock."""
         ground, reads = self._ground, self._reads
         state = ground.state
-        if state is None or not state.same_file(ground.fs, ground.layout):
-            ground.reattach()
+        while state is None or not state.same_file(ground.fs, ground.layout):
+            # The lock that is held may be of a file that others do not see.
+            with reads.mutex:
+                ground.reattach()
             state = ground.check_writable()
+            ground.lock.acquire(wait, state)
         if not state.in_order:
             recover.bring_to_order(ground)
         if state.generation != self._generation:
@@ -116,19 +111,19 @@ class Writer:
         return ticket.result()
 
     def _take_turn(self, ticket: Ticket, litter: list[str]) -> None:
-        lock, wait = self._ground.lock, self._ground.lock_timeout
+        ground, lock, wait = self._ground, self._ground.lock, self._ground.lock_timeout
         self._queue.append(ticket)
-        self._wait_for_threads(ticket, wait)
         try:
-            if ticket.done:
-                return
-            outermost = self._begin(wait)
-            try:
+            self._wait_for_threads(ticket, wait)
+            if not ticket.done:
+                self._begin(wait)
                 self._run_waiting(ticket, litter)
-            finally:
-                self._end(outermost)
         finally:
-            lock.release_threads()
+            try:
+                lock.release(ground.state)
+            except BaseException:
+                lock.release(ground.state)
+                raise
             if not ticket.done:
                 self._withdraw(ticket)
 
@@ -136,11 +131,13 @@ class Writer:
         lock, state = self._ground.lock, self._ground.state
         try:
             lock.acquire_threads(wait, state)
-        except BaseException:
+        except BaseException as error:
             if self._withdraw(ticket) or ticket.done:
                 raise
             # Another thread is carrying it out this moment: its outcome is to be told.
             lock.acquire_threads(threading.TIMEOUT_MAX, state)
+            if not isinstance(error, LockTimeout):
+                raise
 
     def _withdraw(self, ticket: Ticket) -> bool:
         """Take back a ticket that nobody has begun on."""
@@ -155,6 +152,8 @@ class Writer:
         queue, batch = self._queue, []
         while queue:
             batch.append(queue.popleft())
+        if own not in batch:
+            batch.append(own)  # another thread was interrupted with it in its hands
         try:
             self._committer.run(batch, litter)
         finally:
