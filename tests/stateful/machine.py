@@ -465,7 +465,8 @@ class _Block:
                 raise error
 
     def abandon(self) -> None:
-        """Forget the block: its process is dead."""
+        """Forget the block: its process is dead.  What it held here is let go."""
+        del self._context, self.transaction
 
 
 def written(model: Model, writes: dict[Key, Document | None]) -> Model:
