@@ -149,7 +149,7 @@ def test_what_is_read_unquoted_all_readers_read_so(text: str) -> None:
     except Corrupt:
         return
     assert exactly(yaml.load(raw, yaml.CSafeLoader)["a"]) == exactly(value)
-    if text not in ("\x85", "\u2028", "\u2029"):
+    if "\t" not in text:  # which ruamel refuses after a value, where white space may be
         assert exactly(by_yaml_1_2(raw)["a"]) == exactly(value)
 
 
