@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.engine import record, recover
 from filestore.engine.commit import poison
-from filestore.engine.fs import sync_folder
+from filestore.engine.fs import let_go, sync_folder
 from filestore.engine.journal import Journal
 from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import storage_error
@@ -115,7 +115,7 @@ class Checkpointer:
                     if error.errno != errno.ENOSYS:
                         raise
                 finally:
-                    fs.close(fd)
+                    let_go(fs, fd)
             folders = {layout.root}
             for path in paths:
                 folders.update(layout.folders(path))
@@ -142,7 +142,7 @@ class Checkpointer:
             if error.errno != errno.EINVAL:  # a pipe or the like
                 raise
         finally:
-            fs.close(fd)
+            let_go(fs, fd)
 
     def _sync_folder(self, path: str) -> None:
         try:

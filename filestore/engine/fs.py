@@ -8,6 +8,7 @@ absolute paths and raises OSError.  The functions below it are built of them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -186,13 +187,19 @@ def read_at(fs: FileSystem, fd: int, offset: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def let_go(fs: FileSystem, fd: int) -> None:
+    """Close what was only read, or is synced: closed it is, whatever the system says."""
+    with contextlib.suppress(OSError):
+        fs.close(fd)
+
+
 def sync_folder(fs: FileSystem, path: str) -> None:
     """Make the names in a folder durable."""
     fd = fs.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fs.fsync(fd)
     finally:
-        fs.close(fd)
+        let_go(fs, fd)
 
 
 def coarse_time_ns() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
-from filestore.engine.fs import read_at, sync_folder, write_at
+from filestore.engine.fs import let_go, read_at, sync_folder, write_at
 from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG, RUNTIME, Layout
 from filestore.engine.lock import WriteLock
@@ -237,8 +236,7 @@ def _read_config(fs: FileSystem, root: str) -> configuration.Config | None:
     except OSError as error:
         raise storage_error(error, path, None) from error
     finally:
-        with contextlib.suppress(OSError):
-            fs.close(fd)  # closed all the same
+        let_go(fs, fd)
     return configuration.parse(raw, path)
 
 

@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record
-from filestore.engine.fs import read_at, sync_folder, write_at
+from filestore.engine.fs import let_go, read_at, sync_folder, write_at
 from filestore.engine.state import Mark, position, unpack
 from filestore.errors import Corrupt
 
@@ -152,13 +152,13 @@ class Journal:
             fs.fsync(fd)
             sync_folder(fs, self._layout.journal)
         except BaseException:
-            fs.close(fd)
+            let_go(fs, fd)
             try:
                 fs.unlink(path)
             except OSError:
                 pass  # it holds no line; the next rotation begins it anew
             raise
-        fs.close(fd)
+        let_go(fs, fd)
         tail = self._open_tail(number)
         if tail is None:
             raise OSError(errno.EIO, "the new segment cannot be read back", path)
@@ -249,7 +249,7 @@ class Journal:
         try:
             return read_at(fs, fd, 0, fs.fstat(fd).st_size)
         finally:
-            fs.close(fd)
+            let_go(fs, fd)
 
     def _open_reader(self, number: int) -> Segment | None:
         if self._reader is not None and self._reader.number == number:
@@ -269,10 +269,10 @@ class Journal:
         try:
             header = record.parse_header(fs.pread(fd, 4096, 0))
         except BaseException:
-            fs.close(fd)
+            let_go(fs, fd)
             raise
         if header is None:
-            fs.close(fd)
+            let_go(fs, fd)
             return None
         return Segment(number, fd, header)
 
@@ -281,7 +281,7 @@ class Journal:
         segment = self._open(number, os.O_RDONLY)
         if segment is None:
             return None
-        self._fs.close(segment.fd)
+        let_go(self._fs, segment.fd)
         return segment.header
 
     def trim(self, checkpoint: int, keep_bytes: int) -> None:
@@ -303,14 +303,14 @@ class Journal:
     def close_tail(self) -> None:
         """Have the next append look anew at what it appends to.  Under the write lock."""
         if self._tail is not None:
-            self._fs.close(self._tail.fd)
+            let_go(self._fs, self._tail.fd)
             self._tail = None
         self._size = 0
 
     def close_reader(self) -> None:
         """Have the next reading look anew at what it reads."""
         if self._reader is not None:
-            self._fs.close(self._reader.fd)
+            let_go(self._fs, self._reader.fd)
             self._reader = None
 
     def close(self) -> None:

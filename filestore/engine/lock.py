@@ -23,6 +23,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from filestore.engine.fs import let_go
 from filestore.errors import LockTimeout
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class WriteLock:
                 fs.unlock(self._lock_fd)
                 raise
             # A network file system that locks files only: the lock file has to do.
-            fs.close(self._guard_fd)
+            let_go(fs, self._guard_fd)
             self._guard_fd = -1
             return True
         fs.unlock(self._lock_fd)
@@ -193,5 +194,5 @@ class WriteLock:
     def close(self) -> None:
         for fd in (self._lock_fd, self._guard_fd):
             if fd is not None and fd >= 0:
-                self._fs.close(fd)
+                let_go(self._fs, fd)
         self._lock_fd = self._guard_fd = None

@@ -31,6 +31,8 @@ import os
 from enum import IntFlag
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from filestore.engine.fs import let_go
+
 if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem, Mapped
     from filestore.engine.layout import Layout
@@ -116,7 +118,7 @@ class State:
                 fs.fallocate(fd, 0, SIZE)
             mapped = fs.map(fd, SIZE, writable=writable)
         finally:
-            fs.close(fd)
+            let_go(fs, fd)
         return cls(mapped, (stat.st_ino, stat.st_dev), fs.boot_id(), writable=writable)
 
     @property

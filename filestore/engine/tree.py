@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.backend import Entry
 from filestore.codec import MAX_BYTES, etag_of
-from filestore.engine.fs import coarse_time_ns, read_at, write_at
+from filestore.engine.fs import coarse_time_ns, let_go, read_at, write_at
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
 
 if TYPE_CHECKING:
@@ -140,17 +140,11 @@ class Tree:
         except OSError as error:
             raise storage_error(error, path, key) from error
         finally:
-            self._close_read(fd)
+            let_go(fs, fd)
         self._no_link_above(path, key)
         # Whatever touches the file from now on is stamped with ``before`` or later.
         racy = status.st_ctime_ns >= before or len(data) != status.st_size
         return Raw(data, signature_of(status), racy)
-
-    def _close_read(self, fd: int) -> None:
-        try:
-            self._fs.close(fd)
-        except OSError:
-            pass  # it is closed all the same, and what was read was read
 
     def _no_link_above(self, path: str, key: Key | None) -> None:
         for folder in self._layout.folders(path):
@@ -207,10 +201,7 @@ class Tree:
         """Let go of what will not be published, or not now."""
         if staged.fd >= 0:
             self._open_staged -= 1
-            try:
-                self._fs.close(staged.fd)
-            except OSError:
-                pass
+            let_go(self._fs, staged.fd)
         if remove and staged.tmp is not None:
             self.discard(staged.tmp)
 
