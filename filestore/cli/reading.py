@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -16,7 +16,7 @@ from filestore.cli.target import (
     store_option,
 )
 from filestore.cli.values import FORMS, alternatives, compact, form_of, write
-from filestore.errors import Corrupt, NotFound
+from filestore.errors import Corrupt, NotFound, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,8 @@ _COLUMNS: Final = (
 )
 """Fields worth a column, the most telling first; those that no document has are left out."""
 _COLUMNS_SHOWN: Final = 4
+
+Unreadable: TypeAlias = Corrupt | StorageError
 
 
 @click.command(epilog=examples("ls", "ls volumes", "ls volumes status=in-use size=10"))
@@ -92,21 +94,25 @@ def _list_names(names: Iterable[str]) -> None:
         screen.text(screen.visible(name) if screen.on_terminal() else name)
 
 
-def _select(collection: Collection, filters: Sequence[str]) -> dict[str, Record | Corrupt]:
-    """The documents that pass, sorted by id; corrupt ones pass when nothing is asked of them."""
-    found: dict[str, Record | Corrupt] = {}
-
-    def keep(error: Corrupt) -> None:
-        if not filters and error.key is not None:
-            found[error.key.id] = error
-
-    for fields in alternatives(filters):
-        found.update({record.key.id: record for record in collection.find(keep, **fields)})
+def _select(collection: Collection, filters: Sequence[str]) -> dict[str, Record | Unreadable]:
+    """The documents that pass, sorted by id; unreadable ones pass when nothing is asked of them."""
+    found: dict[str, Record | Unreadable] = {}
+    if filters:
+        for fields in alternatives(filters):
+            found.update({record.key.id: record for record in collection.find(**fields)})
+    else:
+        for id in collection:
+            try:
+                found[id] = collection.read(id)
+            except (Corrupt, StorageError) as error:
+                found[id] = error
+            except NotFound:  # deleted since the listing
+                continue
     return dict(sorted(found.items()))
 
 
-def _as_value(collection: str, id: str, found: Record | Corrupt) -> dict[str, Any]:
-    if isinstance(found, Corrupt):
+def _as_value(collection: str, id: str, found: Record | Unreadable) -> dict[str, Any]:
+    if isinstance(found, Unreadable):
         return {"collection": collection, "id": id, "error": found.message}
     return {
         "collection": collection,
@@ -117,15 +123,15 @@ def _as_value(collection: str, id: str, found: Record | Corrupt) -> dict[str, An
     }
 
 
-def _list_documents(listed: Mapping[str, Record | Corrupt]) -> None:
+def _list_documents(listed: Mapping[str, Record | Unreadable]) -> None:
     if not listed:
         return
-    documents = [found.document for found in listed.values() if not isinstance(found, Corrupt)]
+    documents = [found.document for found in listed.values() if not isinstance(found, Unreadable)]
     columns = _telling(documents) or [""]
     rows = []
     for id, found in listed.items():
-        if isinstance(found, Corrupt):
-            rows.append([id, "(corrupt: see filestore check)", *[""] * (len(columns) - 1)])
+        if isinstance(found, Unreadable):
+            rows.append([id, "(unreadable: see filestore check)", *[""] * (len(columns) - 1)])
         else:
             rows.append([id, *(_cell(found.document, field) for field in columns)])
     numeric = frozenset(

@@ -106,6 +106,8 @@ def complain(message: str) -> None:
 def _write(stream: TextIO | None, line: str) -> None:
     if stream is not None:  # None when its descriptor was closed from the start
         stream.write(f"{line}\n")
+        if stream is sys.stderr:
+            stream.flush()  # what is buffered now could come after later output
 
 
 def _raw(data: bytes) -> None:

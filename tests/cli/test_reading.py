@@ -140,9 +140,25 @@ class TestWithACorruptDocument:
         ran = cli("ls", "volumes")
         assert ran.code == 0
         assert "db" in ran.out
-        assert "v2   (corrupt" in ran.out
+        assert "v2   (unreadable" in ran.out
         (marked,) = [line for line in lines(cli("ls", "volumes", "--json").out) if "error" in line]
         assert marked["id"] == "v2"
+
+    def test_ls_marks_one_that_the_system_refuses(self, cli, monkeypatch):
+        read = filestore.Collection.read
+
+        def refuse(collection, id):
+            if id == "v1":
+                raise filestore.StorageError("v1.json: no permission", errno=13)
+            return read(collection, id)
+
+        monkeypatch.setattr(filestore.Collection, "read", refuse)
+        ran = cli("ls", "volumes")
+        assert ran.code == 0
+        assert ran.out.count("(unreadable") == 2
+
+    def test_filters_pass_it_over(self, cli):
+        assert cli("ls", "volumes", "-q", "size=1").out == "v1\n"
 
     def test_check_lists_it_and_exits_1(self, cli):
         ran = cli("check")
