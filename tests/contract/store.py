@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,6 +114,9 @@ class StoreContract:
         assert list(volumes) == ["id1"]
         assert len(volumes) == 1
         assert list(volumes.values()) == [document]
+        assert document in volumes.values()
+        assert {} not in volumes.values()
+        assert ("id1", document) in volumes.items()
         assert list(volumes.items()) == [("id1", document)]
         assert volumes == {"id1": document}
 
@@ -320,6 +323,20 @@ class StoreContract:
         assert dict([volumes.popitem(), volumes.popitem()]) == documents
         with pytest.raises(KeyError):
             volumes.popitem()
+
+    def test_of_threads_that_pop_items_each_gets_others(self, volumes: Collection) -> None:
+        documents = {f"id{n}": {"n": n} for n in range(20)}
+        volumes.update(documents)
+        popped: list[tuple[str, Document]] = []
+
+        def work() -> None:
+            with suppress(KeyError):
+                while True:
+                    popped.append(volumes.popitem())
+
+        in_thread(*[work] * 3)
+        assert len(popped) == 20
+        assert dict(popped) == documents
 
     def test_of_threads_that_pop_one_gets_it(self, volumes: Collection) -> None:
         volumes["a"] = ONE

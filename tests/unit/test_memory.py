@@ -8,7 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
 
-from filestore import FilestoreError, Store
+import pytest
+
+from filestore import Closed, FilestoreError, Store
 from filestore.backends.memory import MemoryBackend
 from filestore.codec import canonical
 from filestore.model import Edit, Key
@@ -51,6 +53,27 @@ def test_a_commit_larger_than_the_history_is_made_all_the_same() -> None:
     assert backend.revision == 1
     assert backend.stats()["documents"] == 1
     assert backend.stats()["history_bytes"] == 0
+
+
+def test_two_edits_of_one_document_are_a_mistake() -> None:
+    backend = MemoryBackend()
+    with pytest.raises(ValueError, match="same document"):
+        backend.apply([Edit(A, canonical({})), Edit(A, None)])
+    assert backend.revision == 0
+
+
+def test_closing_while_a_writer_is_about_refuses_its_commit() -> None:
+    backend = MemoryBackend()
+
+    def close_and_store(_: bytes | None) -> bytes:
+        backend.close()
+        return canonical({})
+
+    with backend.exclusive():
+        with pytest.raises(Closed):
+            backend.apply([Edit(A, close_and_store)])
+        with pytest.raises(Closed):
+            backend.apply([Edit(A, canonical({}))])
 
 
 def test_the_clock_dates_commits() -> None:

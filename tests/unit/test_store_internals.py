@@ -124,6 +124,26 @@ def test_a_view_whose_feed_lost_track_raises_instead_of_guessing() -> None:
             assert again["volumes"] == {"a": {}}
 
 
+def test_a_watcher_whose_feed_lost_track_reads_the_changes_again() -> None:
+    backend = Forgetful()
+    heard: queue.Queue[Change] = queue.Queue()
+    with Store(backend) as store, store.watch(heard.put):
+        backend.lose_track()
+        store["volumes"]["a"] = {"n": 1}
+        assert heard.get(timeout=GRACE).after == {"n": 1}
+    assert heard.empty()
+
+
+def test_a_watcher_ends_with_its_backend() -> None:
+    backend = MemoryBackend()
+    errors: list[BaseException] = []
+    with Store(backend) as store:
+        subscription = store.watch(lambda change: None, on_error=errors.append)
+        backend.close()
+        subscription.wait()
+    assert errors == []
+
+
 class Behind(MemoryBackend):
     """Memory that tells observers of a commit only when asked, as a second handle does."""
 

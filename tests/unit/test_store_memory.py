@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from filestore import Corrupt, Key, Store
 from filestore.backends.memory import MemoryBackend
 from tests.contract.store import StoreContract
@@ -43,3 +45,14 @@ class TestStoreOverMemory(StoreContract):
     def spoil(self, store: Store, collection: str, id: str) -> None:
         assert isinstance(store._backend, Spoilable)
         store._backend.unreadable.add((collection, id))
+
+
+def test_the_error_of_an_iteration_names_every_unreadable_document() -> None:
+    backend = Spoilable()
+    with Store(backend) as store:
+        store["volumes"].update({id: {} for id in "abcd"})
+        backend.unreadable |= {("volumes", "b"), ("volumes", "d")}
+        with pytest.raises(Corrupt) as caught:
+            list(store["volumes"].values())
+    assert caught.value.key == Key("volumes", "b")
+    assert caught.value.__notes__ == ["also unreadable: volumes/d cannot be read"]
