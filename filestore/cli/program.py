@@ -15,7 +15,7 @@ from filestore.cli.exits import Exit, exit_of, table
 from filestore.cli.mending import check, repair
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
-from filestore.cli.target import General
+from filestore.cli.target import General, not_empty
 from filestore.cli.writing import init, put, rm
 from filestore.errors import FilestoreError
 
@@ -104,6 +104,7 @@ Exit codes:
     "-s",
     "--store",
     metavar="PATH",
+    callback=not_empty,
     envvar="FILESTORE",
     show_envvar=True,
     help="The store's folder.",

@@ -33,10 +33,22 @@ MARK: Final = "filestore.yaml"
 """The file that makes a folder a store."""
 
 
+def not_empty(_context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+    """Refuse an empty path: it is a script's unset variable, not the current folder."""
+    if path == "":
+        raise click.BadParameter("the path is empty")
+    return path
+
+
 def store_option(command: _Command) -> _Command:
     """``--store`` after the command's name too."""
     return click.option(
-        "-s", "--store", "location", metavar="PATH", help="The store's folder (see filestore -h)."
+        "-s",
+        "--store",
+        "location",
+        metavar="PATH",
+        callback=not_empty,
+        help="The store's folder (see filestore -h).",
     )(command)
 
 

@@ -15,6 +15,7 @@ from filestore.cli.target import (
     examples,
     find_key,
     message_option,
+    not_empty,
     open_store,
     quiet_option,
     store_option,
@@ -36,7 +37,7 @@ expected_option = click.option(
 
 
 @click.command()
-@click.argument("path", default=".")
+@click.argument("path", default=".", callback=not_empty)
 @click.option(
     "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
 )
@@ -95,10 +96,10 @@ def put(
     A VALUE is JSON, or else plain text.  The document is replaced as a whole;
     with --merge only the fields given change (RFC 7386).
     """
-    if new and (merge or expected):
+    if new and (merge or expected is not None):
         raise click.UsageError("--new is for a document that is not there yet")
     document = _content(content, form)
-    wanted: Expected = None if new else (expected or ANY)
+    wanted: Expected = None if new else ANY if expected is None else expected
     with open_store(location) as store:
         key = find_key(store, name, collection, new=not merge)
         with store.transaction(message=message):
@@ -142,7 +143,7 @@ def rm(
     quiet: bool,
 ) -> None:
     """Delete documents: all of those named, or none if one can't be."""
-    if expected and len(names) > 1:
+    if expected is not None and len(names) > 1:
         raise click.UsageError("--expected goes with one document")
     with open_store(location) as store:
         keys = [find_key(store, name, collection) for name in names]
@@ -150,7 +151,7 @@ def rm(
         with store.transaction(message=message):
             for key in keys:
                 documents = store[key.collection]
-                if expected and documents.read(key.id).etag != expected:
+                if expected is not None and documents.read(key.id).etag != expected:
                     raise Conflict(f"{key} is not what --expected says: read it again", key=key)
                 if missing_ok and key.id not in documents:
                     continue

@@ -86,6 +86,12 @@ def test_put_with_the_etag_that_is_there(cli, state):
     assert document(state, "v1") == {"size": 5}
 
 
+def test_an_empty_etag_is_no_etag_that_is_there(cli, state):
+    cli("put", "volumes/v1", "size=6", "--expected", "").fails(3, "volumes/v1")
+    cli("rm", "volumes/v1", "--expected", "").fails(3, "volumes/v1")
+    assert document(state, "v1") is not None
+
+
 def test_put_new_is_for_what_is_not_there(cli, state):
     assert cli("put", "--new", "volumes/n", "size=1").code == 0
     cli("put", "--new", "volumes/n", "size=2").fails(3, "volumes/n")
@@ -152,6 +158,10 @@ def test_rm_only_what_is_expected(cli, state):
         (["demo", "/proc/nope"], "/proc/nope"),
         (["demo", "."], "not empty"),
         (["nope"], "nope"),
+        (["-s", "", "ls"], "empty"),
+        (["put", "-s", "", "volumes/n", "a=1"], "empty"),
+        (["init", ""], "empty"),
+        (["demo", ""], "empty"),
         (["--lock-timeout", "-1", "ls"], "-1"),
     ],
 )
