@@ -34,7 +34,7 @@ class Kind(StrEnum):
     REMOVED = "removed"
     CHANGED = "changed"
     TYPE_CHANGED = "type_changed"
-    MOVED = "moved"  # the same value is at another index of the same list
+    MOVED = "moved"  # the same value is elsewhere in the same list
 
 
 class Difference(NamedTuple):
@@ -135,17 +135,23 @@ def _compare_lists(
     news = [_text(item) for item in new]
     tree = DeepDiff(olds, news, view="tree").tree
     # The keys that deepdiff's results of text items can have.
-    replaced = [
-        (_index(level, use_t2=False), _index(level, use_t2=True))
-        for level in tree.get("values_changed", ())
-    ]
-    removed = sorted(_index(level, use_t2=False) for level in tree.get("iterable_item_removed", ()))
-    added = sorted(_index(level, use_t2=True) for level in tree.get("iterable_item_added", ()))
+    removed = [_index(level, use_t2=False) for level in tree.get("iterable_item_removed", ())]
+    added = [_index(level, use_t2=True) for level in tree.get("iterable_item_added", ())]
+    replaced = []
+    for level in tree.get("values_changed", ()):
+        was, index = _index(level, use_t2=False), _index(level, use_t2=True)
+        if olds[was] == news[index]:
+            # deepdiff joins what was taken out and put in at one index, though here it is one
+            # value, which has another place among its neighbours.
+            removed.append(was)
+            added.append(index)
+        else:
+            replaced.append((was, index))
 
     removed_at: dict[str, list[int]] = {}
-    for index in reversed(removed):
+    for index in sorted(removed, reverse=True):
         removed_at.setdefault(olds[index], []).append(index)
-    for index in added:
+    for index in sorted(added):
         at = (*path, index)
         if removed_at.get(news[index]):
             was = removed_at[news[index]].pop()
