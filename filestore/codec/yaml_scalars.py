@@ -85,8 +85,9 @@ _FORMS: Final = (
     _form(r"0o[0-7]+", "text", "an octal number"),
     _form(r"[-+]?0b[01_]+", "a binary number", "text"),
     _form(r"[-+]?0x[0-9a-fA-F_]+", "a hexadecimal number", "text"),
-    _form(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+][0-9]+)?", "a number", "text"),
-    _form(r"[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?", "text to some readers", "a number"),
+    # Wider than YAML 1.1: readers differ in where they take an underscore.
+    _form(r"(?=.*_)[-+]?\.?[0-9][0-9_.]*(?:[eE][-+]?[0-9_]+)?", "a number", "text"),
+    _form(r"[-+]?\.[0-9]+(?:[eE][-+][0-9]+)?", "text to some readers", "a number"),
     _form(
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
         "text",

@@ -199,6 +199,7 @@ def test_a_clear_scalar_is_read(text: str, value: Any) -> None:
         ("-0x1f", "is a hexadecimal number in YAML 1.1 and text in 1.2"),
         ("1_000", "is a number in YAML 1.1 and text in 1.2"),
         ("1_0.5", "is a number in YAML 1.1 and text in 1.2"),
+        ("0_E0", "is a number in YAML 1.1 and text in 1.2"),
         ("-.5", "is text to some readers"),
         ("12:30:45", "is a number with base 60 in YAML 1.1"),
         ("1:30.5", "is a number with base 60 in YAML 1.1"),
