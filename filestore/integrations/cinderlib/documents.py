@@ -17,7 +17,8 @@ Grammar::
     qos    = { "specs"?: {str: str | null}, "consumer": "back-end" | "front-end" | "both",
                "id"?: str, "name"?: str, …other fields of Cinder's QualityOfServiceSpecs }
 
-* A field that is absent is null, and null is never written at the top level.
+* A field that is absent is null, and null is never written at the top level.  The three
+  kinds of metadata are never null: one that is absent is empty.
 * The document's id is the resource's id.  The field ``id`` repeats it for
   people; where the two differ (a copied file), the document's id wins.
 * Times are ISO 8601 in UTC with microseconds: ``2026-03-01T08:15:30.250000Z``.
@@ -120,7 +121,8 @@ class Shape:
     """How one of Cinder's object classes is laid out as a document.
 
     ``lazy``: fields that are left to be loaded when they are asked for.
-    ``complete``: a field that the document does not have is null; otherwise it is not set.
+    ``complete``: a field that the document does not have is null, a map empty; otherwise it
+    is not set.
     Made at first use, not at import: cinderlib replaces fields of the classes
     when it is set up with ``non_uuid_ids``.
 
@@ -143,6 +145,7 @@ class Shape:
 
     def __init__(self, ovo_class: Any, lazy: Iterable[str] = (), complete: bool = True) -> None:
         self.ovo_class = ovo_class
+        self.complete = complete
         extra = {*ovo_class.obj_extra_fields, *lazy}
         self._readers: dict[str, tuple[str, type | None, Callable[..., Any]]] = {}
         self._blank: dict[str, Any] = {}
@@ -199,6 +202,8 @@ class Shape:
                 except (ValueError, TypeError, AttributeError) as error:
                     raise _unreadable(key, name, value, error) from error
         for original, name, attribute in self._originals:
+            if have.get(attribute) is None and self.complete:
+                have[attribute] = readers[name][2](ovo, {})  # Cinder fails on null metadata
             have[original] = document[name] if have.get(attribute) else {}
         return ovo
 
@@ -207,6 +212,8 @@ class Shape:
         ovo = self.ovo_class(context)
         for attribute in self._blank:
             setattr(ovo, attribute[len("_obj_") :], None)
+        for name in self.maps if self.complete else ():
+            setattr(ovo, name, {})
         for name, value in {**document, "id": key.id}.items():
             if name in self._readers and value is not None:
                 try:

@@ -21,6 +21,7 @@ What it keeps to, beyond the methods' signatures:
 from __future__ import annotations
 
 import gc
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,8 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         self._store = filestore.open(
             path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
         )
+        # cinderlib never closes its persistence: the end of the program does.
+        self._close_store = weakref.finalize(self, self._store.close)
         self._database: Database | None = None
         super().__init__()
 
@@ -115,7 +118,7 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         """Take back what :attr:`db` replaced and close the store; idempotent."""
         if self._database is not None:
             self._database.withdraw()
-        self._store.close()
+        self._close_store()
 
     def exclusive(self) -> AbstractContextManager[Any]:
         """Hold the store's write lock: what is read inside stays true until it ends.

@@ -61,7 +61,6 @@ def snapshot(key: Key, document: Document) -> Any:
     """A snapshot; its volume is loaded when it is asked for."""
     backend = document.get("backend") or ""
     document.setdefault("progress", backend)
-    document.setdefault("metadata", {})
     ovo = shape(SNAPSHOTS).decode(key, document, objects.CONTEXT)
     # Not by the constructor, which takes ``progress`` for the backend's name.
     result = objects.Snapshot.__new__(objects.Snapshot)
