@@ -7,6 +7,7 @@ replaced is kept aside, and a key that is kept is answered from there.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -30,13 +31,14 @@ class View:
     document changed meanwhile.  What is edited from outside is no commit until the store has
     noticed, and shows.  If the backend loses track of what changed (it says so
     when another process wrote more than it still keeps), reading raises Conflict: take
-    another snapshot.
+    another snapshot.  It is of the process that took it: in a child, reading raises Closed.
     """
 
     def __init__(self, backend: Backend, on_close: Callable[[View], object]) -> None:
         self._backend = backend
         self._on_close = on_close
         self._mutex = threading.Lock()
+        self._process = os.getpid()
         self._replaced: dict[tuple[str, str], bytes | None] = {}
         self._early: list[Commit] = []
         self._revision: Revision | None = None
@@ -115,8 +117,9 @@ class View:
             self._closed = True
             self._unsubscribe()
             self._on_close(self)
-            with self._mutex:
-                self._replaced.clear()
+            if self._process == os.getpid():  # else a thread that is gone may hold it for ever
+                with self._mutex:
+                    self._replaced.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +158,8 @@ class View:
     def _require_open(self) -> None:
         if self._closed:
             raise Closed("the view was closed: take another snapshot")
+        if self._process != os.getpid():
+            raise Closed("the view is of this process's parent: take another snapshot")
 
     def _require_known(self) -> None:
         if self._lost:
