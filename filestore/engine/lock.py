@@ -192,7 +192,8 @@ class WriteLock:
         self.close()
 
     def close(self) -> None:
-        for fd in (self._lock_fd, self._guard_fd):
+        fds = self._lock_fd, self._guard_fd
+        self._lock_fd = self._guard_fd = None  # first: an interrupt must not leave closed ones here
+        for fd in fds:
             if fd is not None and fd >= 0:
                 let_go(self._fs, fd)
-        self._lock_fd = self._guard_fd = None
