@@ -15,8 +15,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine import record, recover
-from filestore.engine.commit import poison
 from filestore.engine.fs import let_go, sync_folder
+from filestore.engine.ground import poison
 from filestore.engine.journal import Journal
 from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import storage_error

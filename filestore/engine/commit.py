@@ -18,21 +18,21 @@ import errno
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from filestore.codec import etag_of
+from filestore.backend import Entry
 from filestore.engine import record, recover
-from filestore.engine.ground import Durability
+from filestore.engine.ground import Durability, poison
 from filestore.engine.state import Flag, Mark
-from filestore.engine.tree import FileEntry, Staged, storage_error
-from filestore.errors import Conflict, FilestoreError, RecoveryNeeded
+from filestore.engine.tree import storage_error
+from filestore.errors import Conflict, FilestoreError
 from filestore.model import ANY, Commit, Op, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filestore.backend import Entry
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.state import State
+    from filestore.engine.tree import FileEntry, Staged
     from filestore.model import Edit, Key
 
 
@@ -72,6 +72,7 @@ class Decided(NamedTuple):
     text: record.OpText
     path: str
     base: FileEntry | None
+    after: Entry | None
 
 
 class Committer:
@@ -93,7 +94,7 @@ class Committer:
             and state.published_revision < state.committed.revision
         ):
             recover.publish_pending(ground, state)  # J2: what another handle put off goes first
-        after: dict[Key, bytes | None] = {}
+        after: dict[Key, Entry | None] = {}
         decided: list[tuple[Ticket, list[Decided]]] = []
         for ticket in batch:
             try:
@@ -105,7 +106,7 @@ class Committer:
                 ticket.finish(None)
                 continue
             for one in ops:
-                after[one.text.op.key] = one.text.op.after
+                after[one.text.op.key] = one.after
             decided.append((ticket, ops))
         if not decided:
             return
@@ -123,7 +124,7 @@ class Committer:
 
     # -- decide ---------------------------------------------------------------------
 
-    def _decide(self, ticket: Ticket, ahead: dict[Key, bytes | None]) -> list[Decided]:
+    def _decide(self, ticket: Ticket, ahead: dict[Key, Entry | None]) -> list[Decided]:
         """What to do for one ticket, given those ahead of it.  Raises what apply raises."""
         ops = []
         conflicts: list[Conflict] = []
@@ -145,24 +146,24 @@ class Committer:
             after = wish(data) if callable(wish) else wish
             if after == data:
                 continue
+            entry = None if after is None else Entry(after)
             text = record.OpText(
                 Op(key, data, after),
                 None if before is None else before.etag,
-                None if after is None else etag_of(after),
+                None if entry is None else entry.etag,
             )
-            ops.append(Decided(text, path, base))
+            ops.append(Decided(text, path, base, entry))
         if conflicts:
             raise _all_of(conflicts)
         return ops
 
     def _current(
-        self, key: Key, path: str, ahead: dict[Key, bytes | None], *, blind: bool
+        self, key: Key, path: str, ahead: dict[Key, Entry | None], *, blind: bool
     ) -> tuple[FileEntry | None, Entry | None]:
         """The file as it is, and the document that an edit starts from."""
         reads, tree = self._reads, self._ground.tree
         if ahead and key in ahead:
-            data = ahead[key]
-            return None, None if data is None else FileEntry(data, path, (0, 0, 0, 0), racy=True)
+            return None, ahead[key]
         pending = reads.pending(key)
         if pending is not None:
             return None, pending[1]
@@ -189,7 +190,7 @@ class Committer:
         self,
         state: State,
         decided: list[tuple[Ticket, list[Decided]]],
-        after: dict[Key, bytes | None],
+        after: dict[Key, Entry | None],
         litter: list[str],
     ) -> None:
         ground, reads = self._ground, self._reads
@@ -215,7 +216,7 @@ class Committer:
         try:
             if not deferred:
                 for _, ops in decided:
-                    for (op, _, _), path, base in ops:
+                    for (op, _, _), path, base, _ in ops:
                         key = op.key
                         if key not in staged:  # the first to come knows the file
                             staged[key] = ground.tree.stage(key, path, after[key], base)
@@ -284,7 +285,7 @@ class Committer:
         self,
         state: State,
         staged: dict[Key, Staged],
-        after: dict[Key, bytes | None],
+        after: dict[Key, Entry | None],
         mark: Mark,
         litter: list[str],
     ) -> None:
@@ -307,22 +308,6 @@ class Committer:
                     tree.abandon(one, remove=False)
             else:
                 state.set_published(mark)
-
-
-def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
-    """A sync failed: this handle must write no more.
-
-    Syncing again must not be tried as if it could succeed: what was written may
-    be gone from memory and never have reached the disk.
-    """
-    state.set_flags(state.flags | Flag.POISONED | Flag.DIRTY)
-    root = ground.layout.root
-    ground.refusal = RecoveryNeeded(
-        f"{root}: the disk failed to sync ({error.strerror}); whether the last change was "
-        "kept is unknown; check the disk, then close this store and open it again",
-        path=root,
-    )
-    return ground.refusal
 
 
 def _only_deletes(commits: Sequence[Commit]) -> bool:

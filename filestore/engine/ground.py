@@ -16,7 +16,7 @@ from filestore.engine.fs import let_go, read_at, sync_folder, write_at
 from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG, RUNTIME, Layout
 from filestore.engine.lock import WriteLock
-from filestore.engine.state import State
+from filestore.engine.state import Flag, State
 from filestore.engine.tree import Tree, storage_error
 from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
 
@@ -143,6 +143,22 @@ class Ground:
             self.state.close()
             self.state = None
         self.journal.close()
+
+
+def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
+    """A sync failed: this handle must write no more.
+
+    Syncing again must not be tried as if it could succeed: what was written may
+    be gone from memory and never have reached the disk.
+    """
+    state.set_flags(state.flags | Flag.POISONED | Flag.DIRTY)
+    root = ground.layout.root
+    ground.refusal = RecoveryNeeded(
+        f"{root}: the disk failed to sync ({error.strerror}); whether the last change was "
+        "kept is unknown; check the disk, then close this store and open it again",
+        path=root,
+    )
+    return ground.refusal
 
 
 def open_ground(

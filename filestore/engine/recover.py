@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filestore.backend import Entry
 from filestore.engine import record, recovery
-from filestore.engine.ground import Durability, make_folder
+from filestore.engine.ground import Durability, make_folder, poison
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
 from filestore.engine.tree import FileEntry, storage_error
@@ -91,7 +92,10 @@ def _publish_pending(ground: Ground, state: State, committed: Mark, *, sync: boo
     if published.revision >= committed.revision:
         return
     if sync and state.synced < committed.revision:
-        ground.journal.sync_segment(unpack(committed.position)[0])  # J1
+        try:
+            ground.journal.sync_segment(unpack(committed.position)[0])  # J1
+        except OSError as error:
+            raise poison(ground, state, error) from error
         state.set_synced(committed.revision)
     commits = [commit for commit, _ in ground.journal.read(published, committed)]
     publish(ground, recovery.wanted(commits), rebooted=False)
@@ -174,7 +178,8 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
             ground.fs.unlink(path)  # torn, and nothing in it
     if step.after is None and entry is None:
         return
-    staged = tree.stage(step.key, ground.layout.path(step.key), step.after, entry)
+    after = None if step.after is None else Entry(step.after)
+    staged = tree.stage(step.key, ground.layout.path(step.key), after, entry)
     try:
         left, _ = tree.swap_in(staged)
     except BaseException:
