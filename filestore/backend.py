@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from filestore.model import Commit, Edit, Etag, Key, Problem, Revision
+    from filestore.model import Commit, Edit, Etag, Problem, Revision
 
 
 class Entry:
-    """A document as a backend holds it.  Never changed once made."""
+    """A document as a backend holds it.  Never changed once made.
+
+    ``etag``: the hash of ``data``, where it is known already.
+    """
 
     __slots__ = ("_etag", "data")
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._etag: Etag | None = None
+    def __init__(self, data: bytes, etag: Etag | None = None) -> None:
+        # orjson's results occupy several times their length until they are copied.
+        self.data = bytes(memoryview(data))
+        self._etag = etag
 
     @property
     def etag(self) -> Etag:

@@ -150,11 +150,12 @@ class Reads:
                 self._forget()  # it was begun anew meanwhile
                 return
             published = state.published_revision
+            # Observers first: nobody may read what they were not told of.
+            self._tell([commit for commit, _ in news])
             for commit, _ in news:
                 self._take_in(commit, published)
             self._at = end
             self._seen = end.revision
-            self._tell([commit for commit, _ in news])
             self._settle(published)
 
     def _try_attach(self) -> None:
@@ -201,11 +202,11 @@ class Reads:
 
     def note(self, commits: Sequence[Commit], at: Mark) -> None:
         """Take in this handle's own commits; inside ``mutex``, as they become visible."""
+        self._tell(commits)
         for commit in commits:
             self._take_in(commit, 0)
         self._at = at
         self._seen = at.revision
-        self._tell(commits)
         if self._state is not None:
             self._settle(self._state.published_revision)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from filestore.codec import Codec
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
-    from filestore.model import Key
+    from filestore.model import Etag, Key
 
 _LINKS: Final = frozenset({errno.ELOOP, errno.EMLINK})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -48,8 +48,16 @@ class FileEntry(Entry):
 
     __slots__ = ("path", "racy", "signature")
 
-    def __init__(self, data: bytes, path: str, signature: Signature, *, racy: bool) -> None:
-        super().__init__(data)
+    def __init__(
+        self,
+        data: bytes,
+        path: str,
+        signature: Signature,
+        *,
+        racy: bool,
+        etag: Etag | None = None,
+    ) -> None:
+        super().__init__(data, etag)
         self.path = path
         self.signature = signature
         self.racy = racy
@@ -168,7 +176,7 @@ class Tree:
 
     # -- writing, under the write lock ----------------------------------------
 
-    def stage(self, key: Key, path: str, after: bytes | None, based_on: FileEntry | None) -> Staged:
+    def stage(self, key: Key, path: str, after: Entry | None, based_on: FileEntry | None) -> Staged:
         """Put a new content beside the tree, so that only a rename is left to do.
 
         What is staged must be settled or abandoned.  Raises StorageError (no
@@ -177,9 +185,9 @@ class Tree:
         """
         if after is None:
             return Staged(key, path, None, -1, based_on)
-        content = self.codec.encode(after)
+        content = self.codec.encode(after.data)
         self._make_folders(path, key)
-        fs, tmp, fd = self._fs, self._temporary(path, based_on, etag_of(after)), -1
+        fs, tmp, fd = self._fs, self._temporary(path, based_on, after.etag), -1
         try:
             fd = fs.open(tmp, _CREATE, self._file_mode)
             write_at(fs, fd, content, 0)
@@ -302,7 +310,7 @@ class Tree:
         except Corrupt:
             return False  # any other failure tells nothing of what is there
 
-    def settle(self, staged: Staged, data: bytes | None, *, ours: bool) -> FileEntry | None:
+    def settle(self, staged: Staged, after: Entry | None, *, ours: bool) -> FileEntry | None:
         """Let go of what was published; what is known of its file, None where it is not ours.
 
         The status is that of the new file itself, whoever may have taken its
@@ -313,14 +321,14 @@ class Tree:
             return None
         self._open_staged -= 1
         try:
-            if data is None or not ours:
+            if after is None or not ours:
                 return None
             before = coarse_time_ns()
             status = self._fs.fstat(fd)
         finally:
             self._fs.close(fd)
         racy = status.st_ctime_ns >= before
-        return FileEntry(data, staged.path, signature_of(status), racy=racy)
+        return FileEntry(after.data, staged.path, signature_of(status), racy=racy, etag=after.etag)
 
     def discard(self, tmp: str) -> None:
         """Remove a temporary file; one that cannot be is swept at the next recovery."""
