@@ -111,15 +111,17 @@ def child() -> None:
         return cl.Volume(None, __ovo=ovo)
 
     gc.collect()
+    listing = timed(persistence.get_volumes)
+    if listing < 5:  # what takes longer needs no median
+        listing = median(persistence.get_volumes, 3)
     figures = {
         "set_volume, new": statistics.median(create),
-        "set_volume": median(update, 1000),
-        "get_volumes(volume_id)": median(lambda: persistence.get_volumes(next(ids)), 1000),
-        "get_volumes()": median(persistence.get_volumes, 5),
-        "get_volumes(), a volume": median(persistence.get_volumes, 5) / len(volumes),
+        "set_volume": median(update, 500),
+        "get_volumes(volume_id)": median(lambda: persistence.get_volumes(next(ids)), 500),
+        "get_volumes()": listing,
+        "get_volumes(), a volume": listing / len(volumes),
         "Cinder's object alone": median(build, 2000),
     }
-    assert len(persistence.get_volumes()) == len(volumes)
     print(json.dumps(figures))
 
 
