@@ -691,7 +691,6 @@ class TestDatabase:
             tried.join()
             return get_volumes(*args, **kwargs)
 
-        monkeypatch.setattr(plugin._store._backend, "_lock_timeout", 0.05, raising=False)
         monkeypatch.setattr(plugin, "get_volumes", watched)
         plugin.db._volume_admin_metadata_update(None, volume.id, {"k": "v"}, delete=False)
         assert seen
@@ -847,3 +846,30 @@ class TestDamage:
         plugin.store["volumes"].patch(volume.id, wrong)
         with pytest.raises(filestore.Corrupt):
             plugin.get_volumes()
+
+    def test_a_file_that_cannot_be_read_is_reported_and_hides_no_other(
+        self, plugin, path, volume, snapshot
+    ):
+        other = cinderlib.Volume(volume.backend, size=1, name="other")
+        other.save()
+        (path / "volumes" / f"{volume.id}.json").write_text("{")
+        for listing in (plugin.get_volumes, lambda: plugin.get_volumes(volume_name="disk")):
+            with pytest.raises(filestore.Corrupt, match=volume.id):
+                listing()
+        assert reread(other).name == "other"
+
+    def test_a_volume_is_not_deleted_while_a_snapshot_cannot_be_read(
+        self, plugin, path, volume, snapshot
+    ):
+        (path / "snapshots" / f"{snapshot.id}.json").write_text("<<<<<<< HEAD")
+        with pytest.raises(filestore.Corrupt):
+            reread(volume).delete()
+        volume.backend.driver.delete_volume.assert_not_called()
+
+    def test_a_resource_whose_file_cannot_be_read_is_not_overwritten(self, plugin, path, volume):
+        file = path / "volumes" / f"{volume.id}.json"
+        file.write_text("{")
+        volume._ovo.size = 9
+        with pytest.raises(filestore.Corrupt):
+            volume.save()
+        assert file.read_text() == "{"
