@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from filestore.engine.layout import Layout
     from filestore.model import Commit
 
+SEGMENT_MIN: Final = 128 << 10  # what a segment has from its birth on, synced before any commit
 SEGMENT_BYTES: Final = 4 << 20  # a commit that begins beyond this begins a segment
 RESERVE_BYTES: Final = 64 << 10  # kept free for deletes on a full disk
-_GROW_MIN: Final = 128 << 10
 _GROW_MAX: Final = 1 << 20
 _READ_BYTES: Final = 1 << 18
 _NAME: Final = re.compile(r"(\d{8})\.log")
@@ -148,7 +148,7 @@ class Journal:
             path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
         try:
-            write_at(fs, fd, text.ljust(_GROW_MIN, b"\0"), 0)
+            write_at(fs, fd, text.ljust(SEGMENT_MIN, b"\0"), 0)
             fs.fsync(fd)
             sync_folder(fs, self._layout.journal)
         except BaseException:
@@ -171,7 +171,7 @@ class Journal:
         self._size = self._fs.fstat(tail.fd).st_size  # another process may have grown it
         if need + RESERVE_BYTES <= self._size:
             return
-        grow = min(max(self._size, _GROW_MIN), _GROW_MAX)
+        grow = min(max(self._size, SEGMENT_MIN), _GROW_MAX)
         target = need + RESERVE_BYTES + grow
         try:
             at = self._size

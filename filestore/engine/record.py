@@ -170,6 +170,8 @@ def parse_commit(payload: bytes) -> tuple[Commit, int]:
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
     fields: dict[str, Any] = orjson.loads(payload)
+    if not all(isinstance(op[name], str) for op in fields["ops"] for name in ("collection", "id")):
+        raise TypeError("a key is made of two texts")
     ops = [
         Op(
             Key(op["collection"], op["id"]),

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record
+from filestore.engine.journal import SEGMENT_MIN
 from filestore.engine.state import Mark, position, unpack
 
 if TYPE_CHECKING:
@@ -174,7 +175,16 @@ class _Reader:
                 self._checkpointed(record.checkpoint_revision(payload), at)
             elif not self._commit(payload, path, start, at):
                 return False
+        if number == self._end_segment and len(raw) < SEGMENT_MIN:
+            # No power cut does that: it was synced at its full size before any commit.
+            lost = self.end.revision + 1
+            self._missing(path, len(raw), lost, lost, "the file was cut short")
         return True
+
+    @property
+    def _end_segment(self) -> int:
+        """The segment of the last commit."""
+        return unpack(self._commits[-1][1].position)[0] if self._commits else 0
 
     def _begin(self, header: record.Header, path: str) -> None:
         if header.first <= self.end.revision:
