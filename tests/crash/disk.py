@@ -288,11 +288,23 @@ class Disk:
 
     # Names.
 
-    def place(self, path: str | bytes) -> tuple[Folder, str]:
+    def _parts(self, path: str) -> list[str] | None:
+        """The names that lead to a path, None where it is not on this disk."""
+        if path == self.path:
+            return []
+        head, size = self.path + "/", len(self.path) + 1
+        if path[:size] != head or "/../" in path or path.endswith("/.."):
+            return None
+        return path[size:].split("/")
+
+    def reaches(self, path: str) -> bool:
+        return self._parts(path) is not None
+
+    def place(self, path: str) -> tuple[Folder, str]:
         """The folder that a path is in, and its last name."""
-        relative = os.path.relpath(os.fsdecode(path), self.path)
-        assert not relative.startswith(".."), f"outside of the disk: {path!r}"
-        *parents, name = relative.split("/")
+        parts = self._parts(path)
+        assert parts, f"outside of the disk: {path!r}"
+        *parents, name = parts
         folder = self.root
         for parent in parents:
             found = folder.names[parent]
@@ -300,11 +312,13 @@ class Disk:
             folder = found
         return folder, name
 
-    def find(self, path: str | bytes) -> Node | None:
+    def find(self, path: str) -> Node | None:
         """What a path names; None for nothing, and for what is not on this disk."""
-        relative = os.path.relpath(os.fsdecode(path), self.path)
+        parts = self._parts(path)
+        if parts is None:
+            return None
         node: Node | None = self.root
-        for name in relative.split("/") if relative != "." else ():
+        for name in parts:
             if not isinstance(node, Folder):
                 return None
             node = node.names.get(name)

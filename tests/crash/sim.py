@@ -33,8 +33,7 @@ _WRITES: Final = frozenset({"write", "pwrite"})
 _SYNCS: Final = frozenset({"fsync", "fdatasync", "syncfs"})
 _NAMING: Final = frozenset({"mkdir", "rmdir", "rename", "rename_new", "exchange", "unlink"})
 _LOOKS: Final = frozenset({"read", "pread", "fstat", "lstat", "scan", "close", "map", "boot_id"})
-EFFECTS: Final = _WRITES | _SYNCS | _NAMING | {"open", "ftruncate", "fchmod", "store"}
-"""The calls at which a death makes a difference (``open`` if it creates or truncates)."""
+_SIZES: Final = frozenset({"ftruncate", "fallocate"})
 
 
 class Crash(BaseException):
@@ -172,8 +171,7 @@ class RecordingFileSystem(FileSystem):
         writes = flags & (os.O_WRONLY | os.O_RDWR)
         creates = bool(flags & os.O_CREAT) and before is None
         truncates = bool(flags & os.O_TRUNC) and isinstance(before, File)
-        if creates:
-            self.disk.place(path)  # an assertion fails where the disk does not reach
+        assert not creates or self.disk.reaches(path), f"outside of the disk: {path!r}"
 
         def act() -> int:
             descriptor = os.open(path, flags, mode)
@@ -232,6 +230,16 @@ class RecordingFileSystem(FileSystem):
             self._file(fd).resize(size)
 
         self._do("ftruncate", (fd, size), act, effect=True)
+
+    def fallocate(self, fd: int, offset: int, size: int) -> None:
+        def act() -> None:
+            before = os.fstat(fd).st_size
+            os.posix_fallocate(fd, offset, size)
+            after = os.fstat(fd).st_size
+            if after > before:
+                self._file(fd).resize(after)
+
+        self._do("fallocate", (fd, offset, size), act, effect=True)
 
     def fchmod(self, fd: int, mode: int) -> None:
         def act() -> None:
@@ -389,17 +397,17 @@ class Fault:
 
 
 _OPENS: Final = frozenset({"open", "scan"})
-_CHANGES: Final = _WRITES | _NAMING | {"ftruncate", "fchmod"}
-_GROWS: Final = _WRITES | _SYNCS | {"ftruncate", "mkdir", "rename", "rename_new", "exchange"}
+_CHANGES: Final = _WRITES | _NAMING | _SIZES | {"fchmod"}
+_GROWS: Final = _WRITES | _SYNCS | _SIZES | {"mkdir", "rename", "rename_new", "exchange"}
 _FAILS: Final[dict[int | None, frozenset[str]]] = {
     None: _WRITES | {"read", "pread"},
-    errno.EIO: _WRITES | _SYNCS | _NAMING | _OPENS | _LOOKS - {"boot_id"} | {"ftruncate", "fchmod"},
+    errno.EIO: _CHANGES | _SYNCS | _OPENS | _LOOKS - {"boot_id"},
     errno.ENOSPC: _GROWS,
     errno.EDQUOT: _GROWS,
     errno.EROFS: _CHANGES,
     errno.EMFILE: _OPENS,
     errno.EACCES: _OPENS | _NAMING | {"lstat"},
-    errno.EINTR: _WRITES | _SYNCS | _OPENS | {"read", "pread", "ftruncate", "close"},
+    errno.EINTR: _WRITES | _SYNCS | _SIZES | _OPENS | {"read", "pread", "close"},
     errno.ENOLCK: frozenset({"lock"}),
 }
 _OPEN_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
