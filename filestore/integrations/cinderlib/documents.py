@@ -165,12 +165,17 @@ class Shape:
         self.maps = tuple(name for _, name, _ in self._originals)
         self.transparent = all(name in self._KNOWN or name.startswith("_obj_") for name in probe)
 
-    def encode(self, ovo: Any) -> Document:
-        """The fields as a document has them; None for null, nothing for a field not set."""
+    def encode(self, ovo: Any, names: Iterable[str] | None = None) -> Document:
+        """The fields, or those of ``names``, as a document has them.
+
+        None for null, nothing for a field that is not set or not one of the document's.
+        """
         have = vars(ovo)
+        readers = self._readers
         document: Document = {}
-        for name, (attribute, _, _) in self._readers.items():
-            if attribute in have:
+        for name in readers if names is None else names:
+            attribute = "_obj_" + name
+            if attribute in have and name in readers:
                 value = have[attribute]
                 document[name] = value if type(value) in _SCALARS else plain(value)
         return document

@@ -247,44 +247,46 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         if ovo.deleted:
             ovo.deleted = False
             ovo.deleted_at = None
-        fields = resources.fields_of(collection, resource)
+        fields = resources.fields_of(collection, resource, changed=True)
         maps = resources.shape(collection).maps
         assigned, inside = changed_fields(ovo, fields, resources.seen(ovo), maps)
         before = {name: original(ovo, name) for name in inside}
-        if not self._written_at_once(collection, ovo.id, fields, assigned, before):
-            self._write_merged(collection, ovo.id, fields, assigned, before)
+        if not self._patched(collection, ovo.id, fields, assigned, before):
+            fields = resources.fields_of(collection, resource)
+            self._write_whole(collection, ovo.id, fields, assigned, before)
         resources.note_seen(collection, ovo, fields)
 
-    def _written_at_once(
+    def _patched(
         self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
     ) -> bool:
-        """The usual cases, which are one edit: a new resource, plain fields of one that is there.
+        """The usual case, in one edit: plain fields of a resource that is there.
 
-        A transaction would do them too, reading the document three times.
+        A transaction would do it too, reading the document three times.
         """
-        documents = self._store[collection]
+        patch = None if "id" in assigned else patch_of(fields, assigned, inside)
+        if patch is None:
+            return False
         try:
-            if "id" in assigned:
-                documents.put(id, merged(None, fields, assigned, inside), expected=None)
-                return True
-            patch = patch_of(fields, assigned, inside)
-            if patch is None:
-                return False
-            documents.patch(id, patch)
-        except (Conflict, NotFound):
+            self._store[collection].patch(id, patch)
+        except NotFound:
             return False
         return True
 
-    def _write_merged(
+    def _write_whole(
         self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
     ) -> None:
+        """All other cases, with all ``fields`` at hand."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._store.transaction() as tx:
-                    documents = tx[collection]
-                    documents[id] = merged(documents.get(id), fields, assigned, inside)
+                if "id" in assigned and attempt == 1:  # new, unless somebody has the same id
+                    document = merged(None, fields, assigned, inside)
+                    self._store[collection].put(id, document, expected=None)
+                else:
+                    with self._store.transaction() as tx:
+                        documents = tx[collection]
+                        documents[id] = merged(documents.get(id), fields, assigned, inside)
                 return
-            except Conflict:  # an editor saved the document between reading and writing it
+            except Conflict:  # there is one, or an editor saved it after it was read
                 if attempt == _ATTEMPTS:
                     raise
 

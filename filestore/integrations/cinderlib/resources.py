@@ -85,10 +85,17 @@ def connection(key: Key, document: Document) -> Any:
     return result
 
 
-def fields_of(collection: str, resource: Any) -> Document:
-    """All fields of a resource as its document has them, None for null."""
+def fields_of(collection: str, resource: Any, *, changed: bool = False) -> Document:
+    """All fields of a resource as its document has them, None for null.
+
+    ``changed``: only those that may have changed.
+    """
     ovo = resource._ovo
-    fields = shape(collection).encode(ovo)
+    layout = shape(collection)
+    names = None
+    if changed:
+        names = {*ovo._changed_fields, *layout.maps, *_UNTRACKED[collection]}
+    fields = layout.encode(ovo, names)
     if collection == VOLUMES:
         # Not by the property, which would load a type that is not there.
         fields["volume_type"] = encode_type(vars(ovo).get("_obj_volume_type"))
