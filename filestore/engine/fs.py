@@ -145,8 +145,8 @@ class FileSystem:
         try:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 return file.read().strip()
-        except OSError:
-            return ""
+        except (FileNotFoundError, PermissionError):
+            return ""  # any other trouble must not look like another run of the machine
 
 
 def _libc(name: str) -> Callable[..., int]:

@@ -90,6 +90,7 @@ class Ground:
             return
         try:
             try:
+                self._find_runtime()
                 self.state = State.attach(fs, layout, writable=True)
                 self.lock.open()
             except FileNotFoundError:
@@ -97,7 +98,7 @@ class Ground:
                 self.state = State.attach(fs, layout, writable=True)
                 self.lock.open()
         except OSError as error:
-            refusal = storage_error(error, layout.runtime, None)
+            refusal = storage_error(error, error.filename or layout.runtime, None)
             if error.errno not in _READONLY:
                 raise refusal from error
             self.attach_readonly()
@@ -118,6 +119,13 @@ class Ground:
             state.close()
             state = None
         self.state = state
+
+    def _find_runtime(self) -> None:
+        """Follow no link out of the store.  Raises Corrupt, FileNotFoundError."""
+        layout = self.layout
+        for folder in (layout.runtime, layout.journal, layout.tmp):
+            if not stat.S_ISDIR(self.fs.lstat(folder).st_mode):
+                raise _no_folder(folder)
 
     def _make_runtime(self) -> None:
         layout = self.layout
@@ -323,4 +331,8 @@ def make_folder(fs: FileSystem, path: str, mode: int) -> None:
         fs.mkdir(path, mode)
     except FileExistsError:
         if not stat.S_ISDIR(fs.lstat(path).st_mode):
-            raise Corrupt(f"{path}: a folder should be here", path=path) from None
+            raise _no_folder(path) from None
+
+
+def _no_folder(path: str) -> Corrupt:
+    return Corrupt(f"{path}: a folder should be here; remove what is there", path=path)

@@ -30,6 +30,7 @@ SEGMENT_MIN: Final = 128 << 10  # what a segment has from its birth on, synced b
 SEGMENT_BYTES: Final = 4 << 20  # a commit that begins beyond this begins a segment
 RESERVE_BYTES: Final = 64 << 10  # kept free for deletes on a full disk
 _GROW_MAX: Final = 1 << 20
+_SAFELY: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
 _READ_BYTES: Final = 1 << 18
 _NAME: Final = re.compile(r"(\d{8})\.log")
 
@@ -243,7 +244,7 @@ class Journal:
         """The whole of a segment; None where it is not there."""
         fs = self._fs
         try:
-            fd = fs.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = fs.open(self.path(number), os.O_RDONLY | _SAFELY)
         except FileNotFoundError:
             return None
         try:
@@ -263,7 +264,7 @@ class Journal:
             return None
         fs = self._fs
         try:
-            fd = fs.open(self.path(number), flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = fs.open(self.path(number), flags | _SAFELY)
         except FileNotFoundError:
             return None
         try:

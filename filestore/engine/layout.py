@@ -14,10 +14,11 @@ How an id becomes a file name is in :mod:`filestore.engine.names` (N1).
 from __future__ import annotations
 
 import hashlib
+import stat
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine.names import decode_collection, decode_id, encode_collection, encode_id
-from filestore.errors import InvalidKey
+from filestore.errors import Corrupt, InvalidKey
 from filestore.model import Key
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ class Layout:
     def ids(self, fs: FileSystem, collection: str) -> list[str]:
         """The ids whose files are where they should be; none where there is no folder."""
         found: list[str] = []
-        for folder, parts in self._names(fs, self.folder(collection), (), self.fanout):
+        top = self.folder(collection)
+        for above in self.folders(f"{top}/"):
+            if _is_link(fs, above):
+                raise Corrupt(f"{above}: is a symbolic link, not a folder", path=above)
+        for folder, parts in self._names(fs, top, (), self.fanout):
             id = decode_id(parts)
             if id is None or (
                 self.fanout and self.path((collection, id)) != f"{folder}/{parts[-1]}{self.suffix}"
@@ -138,6 +143,13 @@ class Layout:
 
 def _is_shard(name: str) -> bool:
     return len(name) == 3 and name[0] == "@"
+
+
+def _is_link(fs: FileSystem, path: str) -> bool:
+    try:
+        return stat.S_ISLNK(fs.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _scan(fs: FileSystem, folder: str) -> list[Item]:

@@ -17,11 +17,11 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from filestore.backend import Entry
-from filestore.engine import recovery
+from filestore.engine import recover, recovery
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, Mark
 from filestore.engine.tree import storage_error
-from filestore.errors import Closed, Corrupt
+from filestore.errors import Closed, Corrupt, StorageError
 from filestore.model import Key
 
 if TYPE_CHECKING:
@@ -86,22 +86,15 @@ class Reads:
         self._at = found.end
         self._pending.clear()
         for want in recovery.wanted(found.commits):
-            step = recovery.decide(want, self._content(want.key), rebooted=True)
+            try:
+                content, _ = recover.examine(ground, want.key)
+            except StorageError:
+                continue  # it is told by who reads the document
+            step = recovery.decide(want, content, rebooted=True)
             if step is not None:
                 entry = None if step.after is None else Entry(step.after)
                 self._pending[want.key] = (1 << 63, entry)
         ground.overlay = found.commits
-
-    def _content(self, key: Key) -> recovery.Content | None:
-        tree = self._ground.tree
-        path = self._ground.layout.path(key)
-        raw = tree.read(path, key)
-        if raw is None:
-            return None
-        try:
-            return recovery.Content(tree.parse(raw.data, path, key), raw.data)
-        except Corrupt:
-            return recovery.Content(None, raw.data)
 
     @property
     def revision(self) -> int:

@@ -101,7 +101,7 @@ class State:
     @classmethod
     def attach(cls, fs: FileSystem, layout: Layout, *, writable: bool) -> State | None:
         """Map the state file, making it where it may; None where it is not to be had."""
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
         flags |= os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         try:
             fd = fs.open(layout.state, flags, 0o600)

@@ -134,6 +134,8 @@ class Tree:
                 return None
             if error.errno in _LINKS:
                 raise _not_a_document(path, key, "is a symbolic link") from error
+            if error.errno == errno.ENXIO:
+                raise _not_a_document(path, key, "is a socket or a device") from error
             raise storage_error(error, path, key) from error
         try:
             status = fs.fstat(fd)
@@ -189,7 +191,11 @@ class Tree:
         self._make_folders(path, key)
         fs, tmp, fd = self._fs, self._temporary(path, based_on, after.etag), -1
         try:
-            fd = fs.open(tmp, _CREATE, self._file_mode)
+            try:
+                fd = fs.open(tmp, _CREATE, self._file_mode)
+            except FileNotFoundError:
+                fs.mkdir(self._layout.tmp, 0o700)  # somebody tidied up
+                fd = fs.open(tmp, _CREATE, self._file_mode)
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
                 fs.fchmod(fd, self._file_mode)  # the umask took some away
@@ -279,12 +285,12 @@ class Tree:
         tmp = self._temporary(staged.path, staged.based_on)
         try:
             self._fs.rename(staged.path, tmp)
-        except FileNotFoundError:
-            return None, True
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.ENOENT):
                 raise
-            # A name in tmp/ may need a block; a delete must not.
+            if self.signature(staged.path) is None:
+                return None, True
+            # A name in tmp/ may need a block, or tmp/ itself may be gone; a delete must not fail.
             if staged.based_on is not None and not self._is(staged.path, staged.based_on):
                 return None, False
             self._fs.unlink(staged.path)
