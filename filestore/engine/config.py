@@ -17,7 +17,9 @@ from typing import Final
 from filestore.errors import Corrupt, UnsupportedFormat
 
 FORMAT: Final = 1
-_PLAIN: Final = re.compile(r"([a-z_]+): ([A-Za-z0-9_.-]+)")
+_PLAIN: Final = re.compile(
+    r"([a-z_]+): (json|yaml|0|[1-9][0-9]{0,3}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
 _CODECS: Final = ("json", "yaml")
 
 
@@ -48,13 +50,13 @@ def parse(raw: bytes, path: str) -> Config:
             f"{FORMAT}: install a newer filestore",
             path=path,
         )
-    if form != FORMAT:
-        raise Corrupt(f"{path}: format must be {FORMAT}, not {form!r}", path=path)
+    if type(form) is not int or form != FORMAT:
+        raise Corrupt(f"{path}: format must be {FORMAT}, not {form!r:.60}", path=path)
     codec, fanout, id = fields.get("codec"), fields.get("fanout", 0), fields.get("id")
     if codec not in _CODECS:
-        raise Corrupt(f"{path}: codec must be json or yaml, not {codec!r}", path=path)
+        raise Corrupt(f"{path}: codec must be json or yaml, not {codec!r:.60}", path=path)
     if not isinstance(fanout, int) or isinstance(fanout, bool) or not 0 <= fanout <= 2:
-        raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r}", path=path)
+        raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r:.60}", path=path)
     if id is None or isinstance(id, (dict, list)) or id == "":
         raise Corrupt(f"{path}: id is missing: give the store any unique text", path=path)
     return Config(str(codec), fanout, str(id))

@@ -24,6 +24,7 @@ _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
 _UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_EFFECTIVE: Final = os.access in os.supports_effective_ids
 _CLOCK_REALTIME_COARSE: Final = 5  # Linux's clock that stamps inodes; absent from ``time``
 _COARSE_TICK_NS: Final = 20_000_000  # elsewhere: no inode clock that is used here ticks slower
 
@@ -86,6 +87,10 @@ class FileSystem:
                 Item(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False))
                 for e in entries
             ]
+
+    def may_change(self, folder: str) -> bool:
+        """Whether this process may make and remove names in a folder."""
+        return os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE)
 
     def exchange(self, one: str, other: str) -> None:
         """Swap two names atomically.  OSError ENOSYS or EINVAL where there is no such call."""

@@ -91,11 +91,11 @@ class Ground:
         try:
             try:
                 self._find_runtime()
-                self.state = State.attach(fs, layout, writable=True)
+                self.state = State.attach(fs, layout, self.config.id, writable=True)
                 self.lock.open()
             except FileNotFoundError:
                 self._make_runtime()
-                self.state = State.attach(fs, layout, writable=True)
+                self.state = State.attach(fs, layout, self.config.id, writable=True)
                 self.lock.open()
         except OSError as error:
             refusal = storage_error(error, error.filename or layout.runtime, None)
@@ -112,7 +112,7 @@ class Ground:
         """Map the shared state to look at; none where it tells nothing."""
         state = None
         try:
-            state = State.attach(self.fs, self.layout, writable=False)
+            state = State.attach(self.fs, self.layout, self.config.id, writable=False)
         except OSError:
             pass  # as good as none: what it would tell is worked out from the journal
         if state is not None and not state.valid:

@@ -353,7 +353,8 @@ class Reads:
             try:
                 found = scan()
             except OSError as error:
-                raise storage_error(error, self._ground.layout.root, None) from error
+                where = error.filename or self._ground.layout.root
+                raise storage_error(error, where, None) from error
             if self._state is None or self._words[COMMITTED] == seen == self._seen:
                 return found, unpublished
 

@@ -10,6 +10,7 @@ Words of 64 bits, in the machine's byte order:
     0       magic and version            8   committed revision: *the* word
     1, 2    boot id                      9   which slot of published counts
     3, 4    inode and device of itself   10  checkpointed revision
+    5       hash of the store's id
                                          11  position of the checkpoint
     16      holder's pid (0: nobody)     12  flags
     17      since, nanoseconds           13  generation: rebuilt how often
@@ -89,17 +90,22 @@ def unpack(packed: int) -> tuple[int, int]:
 class State:
     """The mapped state of one handle."""
 
-    __slots__ = ("_boot", "_file", "_mapped", "words", "writable")
+    __slots__ = ("_boot", "_file", "_mapped", "_store", "words", "writable")
 
-    def __init__(self, mapped: Mapped, file: tuple[int, int], boot: str, *, writable: bool) -> None:
+    def __init__(
+        self, mapped: Mapped, file: tuple[int, int], store_id: str, boot: str, *, writable: bool
+    ) -> None:
         self._mapped = mapped
         self._file = file  # inode and device
-        self._boot = _boot_words(boot)
+        self._boot = _hash_words(boot)
+        self._store = _hash_words(store_id)[0]
         self.words = mapped.words
         self.writable = writable
 
     @classmethod
-    def attach(cls, fs: FileSystem, layout: Layout, *, writable: bool) -> State | None:
+    def attach(
+        cls, fs: FileSystem, layout: Layout, store_id: str, *, writable: bool
+    ) -> State | None:
         """Map the state file, making it where it may; None where it is not to be had."""
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
         flags |= os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
@@ -117,9 +123,12 @@ class State:
                 # Not a hole: writing to one through a mapping kills when the disk is full.
                 fs.fallocate(fd, 0, SIZE)
             mapped = fs.map(fd, SIZE, writable=writable)
+            if 0 < stat.st_size < SIZE:
+                mapped.words[0] = 0  # cut short: what is left must not be believed
         finally:
             let_go(fs, fd)
-        return cls(mapped, (stat.st_ino, stat.st_dev), fs.boot_id(), writable=writable)
+        file = stat.st_ino, stat.st_dev
+        return cls(mapped, file, store_id, fs.boot_id(), writable=writable)
 
     @property
     def valid(self) -> bool:
@@ -131,6 +140,7 @@ class State:
             and (words[1], words[2]) == self._boot
             and words[3] == inode & _WORD
             and words[4] == device & _WORD
+            and words[5] == self._store
         )
 
     @property
@@ -157,6 +167,7 @@ class State:
         words[_GENERATION] = (words[_GENERATION] + 1) & _WORD
         words[1], words[2] = self._boot
         words[3], words[4] = (part & _WORD for part in self._file)
+        words[5] = self._store
         words[_FLAGS] = 0
         self.set_checkpoint(checkpoint)
         self.set_committed(committed)
@@ -273,6 +284,6 @@ class State:
 _WORD: Final = (1 << 64) - 1
 
 
-def _boot_words(boot: str) -> tuple[int, int]:
-    digest = hashlib.blake2b(boot.encode(), digest_size=16).digest()
+def _hash_words(text: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")

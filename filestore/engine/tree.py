@@ -186,6 +186,7 @@ class Tree:
         be), InvalidDocument (too large in this codec).
         """
         if after is None:
+            self._require_change(path.rpartition("/")[0], key)
             return Staged(key, path, None, -1, based_on)
         content = self.codec.encode(after.data)
         self._make_folders(path, key)
@@ -230,14 +231,14 @@ class Tree:
         return f"{self._layout.tmp}/{own}.{etag}.{displaced}.{os.path.basename(path)[-40:]}"
 
     def _make_folders(self, path: str, key: Key) -> None:
+        mode, made = 0, False
         for folder in self._layout.folders(path):
             try:
                 mode = self._fs.lstat(folder).st_mode
             except FileNotFoundError:
                 try:
-                    self._fs.mkdir(folder, self.folder_mode)
-                except FileExistsError:
-                    pass
+                    self._make_folder(folder)
+                    made = True
                 except OSError as error:
                     raise storage_error(error, folder, key) from error
                 continue
@@ -247,6 +248,30 @@ class Tree:
                 raise _not_a_document(folder, key, "is a symbolic link, not a folder")
             if not stat.S_ISDIR(mode):
                 raise _not_a_document(folder, key, "is a file where a folder should be")
+        if not made:
+            self._require_change(path.rpartition("/")[0], key)
+
+    def _make_folder(self, folder: str) -> None:
+        fs = self._fs
+        try:
+            fs.mkdir(folder, self.folder_mode)
+        except FileExistsError:
+            return
+        if self.folder_mode != 0o700:  # the umask took some away
+            fd = fs.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fs.fchmod(fd, self.folder_mode)
+            finally:
+                let_go(fs, fd)
+
+    def _require_change(self, folder: str, key: Key) -> None:
+        """Refuse, before the commit point, what could not be published after it.
+
+        A commit that can never be published would keep every later one waiting.
+        """
+        if not self._fs.may_change(folder) and self.signature(folder) is not None:
+            error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+            raise storage_error(error, folder, key) from error
 
     def swap_in(self, staged: Staged) -> tuple[str | None, bool]:
         """Publish what was staged; never raises for an external edit, which wins.
