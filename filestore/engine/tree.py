@@ -174,6 +174,8 @@ class Tree:
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
+            if error.errno in _LINKS:
+                raise _not_a_document(path, None, "is behind a loop of links") from error
             raise storage_error(error, path, None) from error
 
     # -- writing, under the write lock ----------------------------------------
