@@ -145,9 +145,24 @@ def publish(ground: Ground, wants: Iterable[Wanted], *, rebooted: bool) -> None:
     """Give every file what the journal says it should hold, external edits apart (J2, J4)."""
     for want in wants:
         found, entry = examine(ground, want.key)
+        if rebooted and found is not None and _torn(ground, want, found):
+            found, entry = Content(None, found.raw), None
         step = recovery.decide(want, found, rebooted=rebooted)
         if step is not None:
             carry_out(ground, step, entry)
+
+
+def _torn(ground: Ground, want: Wanted, found: Content) -> bool:
+    """Whether a document is but the beginning of one that the journal names.
+
+    YAML cut off between two pages is YAML still; taking it for an edit would
+    lose the commit.
+    """
+    values = {want.after, *want.earlier}
+    if found.data is None or found.data in values:
+        return False
+    encoded = (ground.tree.codec.encode(data) for data in values if data is not None)
+    return any(len(found.raw) < len(whole) and whole.startswith(found.raw) for whole in encoded)
 
 
 def examine(ground: Ground, key: Key) -> tuple[Content | None, FileEntry | None]:
