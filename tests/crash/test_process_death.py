@@ -72,7 +72,7 @@ def test_death_at_any_call_of_recovery_still_recovers(
 ) -> None:
     seen: set[bytes] = set()
     for at, when in points(ground, SHORT, every=False, codec="json", durability=durability):
-        if at % 2 and not exhaustive:
+        if at % 6 and not exhaustive:
             continue
         inner = 1
         while True:
@@ -101,6 +101,8 @@ def test_work_goes_on_after_a_death_at_any_call(
     ground: Ground, durability: str, exhaustive: bool
 ) -> None:
     for at, when in points(ground, WORKLOAD, every=exhaustive, codec="json", durability=durability):
+        if at % 3 and not exhaustive:
+            continue
         disk = ground.disk()
         run = crashed(disk, WORKLOAD, at, when, codec="json", durability=durability)
         run.resume(RecordingFileSystem(disk), WORKLOAD)
