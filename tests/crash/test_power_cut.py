@@ -126,7 +126,7 @@ def test_yaml_cut_off_where_it_still_is_yaml_is_no_edit(ground: Ground) -> None:
     image = disk.now()
     item = image.items["store/volumes/b.yaml"]
     assert isinstance(item.content, bytes)
-    for size in (item.content.index(b"\n") + 1, 4096, len(item.content) - 1):
+    for size in (item.content.index(b"\n") + 1, 4096, len(item.content) - 2):
         cut = item._replace(content=item.content[:size])
         torn = replace(image, items={**image.items, "store/volumes/b.yaml": cut})
         after = ground.disk(torn, boot_id="boot-2")
