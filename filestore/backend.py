@@ -27,8 +27,7 @@ class Entry:
     __slots__ = ("_etag", "data")
 
     def __init__(self, data: bytes, etag: Etag | None = None) -> None:
-        # orjson's results occupy several times their length until they are copied.
-        self.data = bytes(memoryview(data))
+        self.data = data
         self._etag = etag
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import ItemsView, Mapping, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from filestore.codec import canonical, decode
-from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound, ReadOnly
+from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound
 from filestore.model import ANY, Edit, Key, Record
 from filestore.patch import merge_patch
 
@@ -231,14 +231,6 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         Otherwise Conflict is raised.
         """
         data = self._encode(id, document)
-        self._require_writable()
-        current = self._get((self._name, id))
-        if (
-            current is not None
-            and current.data == data
-            and (expected is ANY or expected == current.etag)
-        ):
-            return None
         commit = self._target.apply([Edit(Key(self._name, id), data, expected)])
         return None if commit is None else commit.revision
 
@@ -358,10 +350,7 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         # Asked before looking for changes: whether a write is refused must not depend
         # on what happens to be stored.
         if self._target.readonly:
-            raise ReadOnly(
-                f"{self._ground.location} was opened read-only:"
-                " open it with readonly=False to write"
-            )
+            self._target.apply(())  # raises, and says why
 
 
 class _Values(ValuesView["Document"]):

@@ -56,7 +56,7 @@ def canonical(document: object) -> bytes:
         try:
             data = orjson.dumps(document, option=_PLAIN)
             if _is_plain(document, data) and len(data) <= MAX_BYTES:
-                return data if floats.CONFORMS else floats.conform(data)
+                return _kept(data)
         except (TypeError, ValueError, RecursionError):
             pass  # the slow look says what it was
     return _slowly(document)
@@ -83,8 +83,15 @@ def as_canonical(raw: bytes) -> bytes | None:
         return None
     if type(document) is not dict or _laid_out(document) != raw or raw.find(_TOO_DEEP) >= 0:
         return None
-    data = orjson.dumps(document, option=_PLAIN)
-    return data if floats.CONFORMS else floats.conform(data)
+    return _kept(orjson.dumps(document, option=_PLAIN))
+
+
+def _kept(data: bytes) -> bytes:
+    """What orjson wrote, in our form of floats, and to be kept in memory.
+
+    orjson's results occupy several times their length until they are copied.
+    """
+    return bytes(memoryview(data)) if floats.CONFORMS else floats.conform(data)
 
 
 def _laid_out(document: Document) -> bytes:
@@ -120,4 +127,4 @@ def _slowly(document: object) -> bytes:
             f"the document has {len(data):,} bytes: at most {MAX_BYTES:,} can be stored;"
             " keep large data in files of their own and their paths in the document"
         )
-    return data if floats.CONFORMS else floats.conform(data)
+    return _kept(data)

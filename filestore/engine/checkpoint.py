@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from filestore.engine import record, recover
 from filestore.engine.fs import let_go, sync_folder
 from filestore.engine.ground import poison
-from filestore.engine.journal import Journal
+from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import storage_error
 
@@ -51,7 +51,7 @@ class Checkpointer:
         """Sync the journal and give the files what they lack (``normal`` puts both off)."""
         with self._writer.exclusive():
             state = self._ground.check_writable()
-            if state.published_revision < state.committed.revision:
+            if state.lagging:
                 try:
                     recover.publish_pending(self._ground, state)
                 except OSError as error:
@@ -77,7 +77,7 @@ class Checkpointer:
             try:
                 if state.synced < committed.revision:
                     self._sync_journal(state, committed)
-                if state.published_revision < committed.revision:
+                if state.lagging:
                     recover.publish_pending(ground, state)
             except OSError as error:
                 raise storage_error(error, ground.layout.root, None) from error
@@ -86,7 +86,7 @@ class Checkpointer:
     def _sync_journal(self, state: State, committed: Mark) -> None:
         try:
             self._ground.journal.sync_segment(committed.position >> 40)
-        except OSError as error:
+        except SyncFailed as error:
             raise poison(self._ground, state, error) from error
         state.set_synced(committed.revision)
 
@@ -165,10 +165,7 @@ class Checkpointer:
                     checkpoint=state.checkpoint.revision,
                     may_use_reserve=True,
                 )
-                try:
-                    ground.journal.sync()
-                except OSError as error:
-                    raise poison(ground, state, error) from error
+                ground.journal.sync()
                 moved = Mark(committed.revision, at)
                 state.set_committed(moved)
                 if state.published_revision == committed.revision:
@@ -176,6 +173,8 @@ class Checkpointer:
                 state.set_checkpoint(end)
                 self._reads.moved(moved)
                 ground.journal.trim(end.revision, HISTORY_BYTES)
+            except SyncFailed as error:
+                raise poison(ground, state, error) from error
             except OSError as error:
                 state.set_flags(state.flags | Flag.DIRTY)  # half a line may stand there
                 raise storage_error(error, ground.layout.journal, None) from error

@@ -14,13 +14,13 @@ read from the journal, and published by the next writer.
 
 from __future__ import annotations
 
-import errno
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from filestore.backend import Entry
 from filestore.engine import record, recover
 from filestore.engine.ground import Durability, poison
+from filestore.engine.journal import SyncFailed
 from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import storage_error
 from filestore.errors import Conflict, FilestoreError
@@ -89,10 +89,7 @@ class Committer:
         """
         ground = self._ground
         state = ground.check_writable()
-        if (
-            ground.durability is not Durability.NORMAL
-            and state.published_revision < state.committed.revision
-        ):
+        if state.lagging and ground.durability is not Durability.NORMAL:
             recover.publish_pending(ground, state)  # J2: what another handle put off goes first
         after: dict[Key, Entry | None] = {}
         decided: list[tuple[Ticket, list[Decided]]] = []
@@ -170,6 +167,8 @@ class Committer:
         known = reads.known(key)
         if known is not None and not known.racy and tree.signature(path) == known.signature:
             return known, known
+        if known is None and tree.signature(path) is None:
+            return None, None  # as most new documents; staging looks at the folders
         loaded = tree.load(key, path)
         if known is not None and blind and (loaded is None or loaded.data != known.data):
             reads.remember(key, loaded)
@@ -194,7 +193,7 @@ class Committer:
         litter: list[str],
     ) -> None:
         ground, reads = self._ground, self._reads
-        deferred = ground.durability is Durability.NORMAL
+        level = ground.durability
         end, synced = state.committed, state.synced
         commits, payloads = [], []
         revision = end.revision
@@ -212,72 +211,56 @@ class Committer:
             commits.append(commit)
             payloads.append(record.commit_payload(commit, texts, synced))
         staged: dict[Key, Staged] = {}
-        shown = False
+        shown, mark = False, end
         try:
-            if not deferred:
+            if level is not Durability.NORMAL:
                 for _, ops in decided:
                     for (op, _, _), path, base, _ in ops:
                         key = op.key
                         if key not in staged:  # the first to come knows the file
                             staged[key] = ground.tree.stage(key, path, after[key], base)
-            marks = self._append(state, commits, payloads, end)
-            with reads.mutex:
-                shown = True
-                for mark in marks:
-                    state.set_committed(mark)
-                reads.note(commits, marks[-1])
-        except BaseException:
-            if shown:
-                state.set_flags(state.flags | Flag.DIRTY)
-            for ready in staged.values():
-                ground.tree.abandon(ready, remove=not shown)
-            raise
-        for (ticket, _), commit in zip(decided, commits, strict=True):
-            ticket.finish(commit)
-        if not deferred:
-            self._publish(state, staged, after, marks[-1], litter)
-
-    def _append(
-        self, state: State, commits: Sequence[Commit], payloads: Sequence[bytes], end: Mark
-    ) -> list[Mark]:
-        """Up to the commit point.  When it raises, the journal says nothing of the commits."""
-        ground, journal = self._ground, self._ground.journal
-        try:
-            positions = journal.append(
+            positions = ground.journal.append(
                 payloads,
                 end,
                 checkpoint=state.checkpoint.revision,
                 may_use_reserve=_only_deletes(commits),
             )
-            marks = [
-                Mark(commit.revision, position)
-                for commit, position in zip(commits, positions, strict=True)
-            ]
-            if ground.durability is Durability.FULL:
-                self._sync(state)
-                state.set_synced(marks[-1].revision)
+            if level is Durability.FULL:
+                ground.journal.sync()
+                state.set_synced(revision)
+            with reads.mutex:
+                shown = True
+                for step, position in enumerate(positions, 1):
+                    mark = Mark(end.revision + step, position)
+                    state.set_committed(mark)
+                reads.note(commits, mark)
         except BaseException as error:
-            # Flagged before anything else, for this may be cut short as well.
-            state.set_flags(state.flags | Flag.DIRTY)
-            if not state.flags & Flag.POISONED:
-                try:
-                    journal.erase(end, sync=ground.durability is not Durability.OFF)
-                    state.set_flags(state.flags & ~Flag.DIRTY)
-                except OSError:
-                    pass  # the next writer erases it
-            if isinstance(error, OSError):
+            for ready in staged.values():
+                ground.tree.abandon(ready, remove=not shown)
+            if shown:
+                state.set_flags(state.flags | Flag.DIRTY)
+                raise
+            self._take_back(state, end, error)
+            if isinstance(error, OSError) and not isinstance(error, FilestoreError):
                 raise storage_error(error, ground.layout.journal, None) from error
             raise
-        return marks
+        for (ticket, _), commit in zip(decided, commits, strict=True):
+            ticket.finish(commit)
+        if level is not Durability.NORMAL:
+            self._publish(state, staged, after, mark, litter)
 
-    def _sync(self, state: State) -> None:
+    def _take_back(self, state: State, end: Mark, error: BaseException) -> None:
+        """The commit point was not reached: have the journal say nothing of the commits."""
+        ground = self._ground
+        # Flagged before anything else, for this may be cut short as well.
+        state.set_flags(state.flags | Flag.DIRTY)
+        if isinstance(error, SyncFailed):
+            raise poison(ground, state, error) from error
         try:
-            self._ground.journal.sync()
-        except OSError as error:
-            if error.errno == errno.EINTR:
-                self._ground.journal.sync()
-                return
-            raise poison(self._ground, state, error) from error
+            ground.journal.erase(end, sync=ground.durability is not Durability.OFF)
+            state.set_flags(state.flags & ~Flag.DIRTY)
+        except OSError:
+            pass  # the next writer erases it
 
     # -- publish --------------------------------------------------------------------
 

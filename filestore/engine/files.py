@@ -89,11 +89,7 @@ class FileBackend:
     def _recover_if_needed(self) -> None:
         """Bring the store to order if nobody else is about to; readers need not wait for it."""
         ground, state = self._ground, self._ground.state
-        if (
-            state is None
-            or ground.readonly
-            or not (not state.in_order or state.published_revision < state.committed.revision)
-        ):
+        if state is None or ground.readonly or not (not state.in_order or state.lagging):
             return
         wait = ground.lock_timeout if not state.valid else 0.0
         try:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LINUX: Final = sys.platform.startswith("linux")
+_ENCODING: Final = sys.getfilesystemencoding()  # what os.fsencode asks for each time
+_ERRORS: Final = sys.getfilesystemencodeerrors()
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
@@ -110,7 +112,8 @@ class FileSystem:
         call = self._renameat2
         if call is None:
             call = self._renameat2 = _libc("renameat2")
-        code = call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags)
+        one, other = source.encode(_ENCODING, _ERRORS), target.encode(_ENCODING, _ERRORS)
+        code = call(_AT_FDCWD, one, _AT_FDCWD, other, flags)
         if code:
             raise OSError(code, os.strerror(code), source, None, target)
 

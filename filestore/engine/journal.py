@@ -43,6 +43,10 @@ class Segment(NamedTuple):
     header: record.Header
 
 
+class SyncFailed(OSError):
+    """The disk refused to sync: what it was given may be lost, and no retry would tell."""
+
+
 class Journal:
     """The journal of one handle.
 
@@ -104,9 +108,16 @@ class Journal:
         return positions
 
     def sync(self) -> None:
-        """Put what was appended on the disk."""
-        if self._tail is not None:
-            self._fs.fdatasync(self._tail.fd)
+        """Put what was appended on the disk.  Raises SyncFailed."""
+        if self._tail is None:
+            return None
+        while True:
+            try:
+                return self._fs.fdatasync(self._tail.fd)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                raise SyncFailed(error.errno, error.strerror, error.filename) from error
 
     def sync_segment(self, number: int) -> None:
         """Put a segment on the disk, whoever wrote it."""

@@ -91,7 +91,8 @@ class WriteLock:
         OSError.
         """
         try:
-            self._take(timeout, state)
+            if not self._try():
+                self._wait(timeout, state)
         except BaseException:
             self._give()
             raise
@@ -119,7 +120,7 @@ class WriteLock:
         self._signed = True
         state.set_holder(os.getpid(), self._host, time.time_ns())
 
-    def _take(self, timeout: float, state: State | None) -> None:
+    def _wait(self, timeout: float, state: State | None) -> None:
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while not self._try():
@@ -131,7 +132,8 @@ class WriteLock:
 
     def _try(self) -> bool:
         fs = self._fs
-        self.open()
+        if self._lock_fd is None or self._guard_fd is None:
+            self.open()
         assert self._lock_fd is not None
         if not fs.lock(self._lock_fd):
             return False

@@ -20,9 +20,9 @@ from filestore.backend import Entry
 from filestore.engine import recover, recovery
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, Mark
-from filestore.engine.tree import storage_error
+from filestore.engine.tree import signature_of, storage_error
 from filestore.errors import Closed, Corrupt, StorageError
-from filestore.model import Key
+from filestore.model import ANY, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableSequence, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from filestore.engine.ground import Ground
     from filestore.engine.state import State
     from filestore.engine.tree import FileEntry
-    from filestore.model import Commit
+    from filestore.model import Commit, Edit
 
 _NOT_SEEN: Final = -1
 _PENDING_SWEEP: Final = 256
@@ -166,6 +166,14 @@ class Reads:
         self.begin()
         self._tell(None)
 
+    def behind(self, state: State) -> bool:
+        """Whether there is something to take in from this state."""
+        return (
+            self._state is not state
+            or state.generation != self._generation
+            or self._words[COMMITTED] != self._seen
+        )
+
     def recovered(self) -> None:
         """The store was brought to order; under the write lock."""
         with self.mutex:
@@ -290,12 +298,38 @@ class Reads:
             self._entries[named] = loaded
         return loaded
 
+    def holds(self, edit: Edit) -> bool:
+        """Whether an edit changes nothing, as far as can be told without the write lock.
+
+        Nothing is read: what this handle has not seen it cannot vouch for.
+        """
+        key, after, expected = edit
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        entry = self._entries.get(key)
+        return (
+            entry is not None
+            and entry.data == after
+            and not entry.racy
+            and (expected is ANY or expected == entry.etag)
+            and not (self._pending and key in self._pending)
+            and self._is_current(entry)
+        )
+
+    def _is_current(self, entry: FileEntry) -> bool:
+        try:
+            return signature_of(self._lstat(entry.path)) == entry.signature
+        except OSError:
+            return False
+
     def known(self, key: Key) -> FileEntry | None:
         """What this handle last saw in the file, if the journal has not changed it since."""
         return self._entries.get(key)
 
     def pending(self, key: Key) -> tuple[int, Entry | None] | None:
         """A committed value that may not be in its file yet."""
+        if not self._pending:
+            return None
         hit = self._pending.get(key)
         return hit if hit is not None and self._unpublished(hit[0]) else None
 

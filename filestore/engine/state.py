@@ -150,7 +150,7 @@ class State:
         What makes it valid cannot change under a mapping but by a rebuild.
         """
         words = self.words
-        return words[0] == _MAGIC and not words[_FLAGS] and not words[_PID] and self.valid
+        return not words[_FLAGS] and not words[_PID] and self.valid
 
     def same_file(self, fs: FileSystem, layout: Layout) -> bool:
         """Whether the path still leads to what is mapped."""
@@ -200,6 +200,11 @@ class State:
     @property
     def _published_slot(self) -> int:
         return _PUBLISHED_SLOTS + 2 * (self.words[_PUBLISHED] & 1)
+
+    @property
+    def lagging(self) -> bool:
+        """Whether something committed is not published."""
+        return self.words[self._published_slot] < self.words[COMMITTED]
 
     @property
     def checkpoint(self) -> Mark:

@@ -84,7 +84,8 @@ class Writer:
         if state.generation != self._generation:
             ground.journal.close_tail()  # another one may have its number
             self._generation = state.generation
-        reads.recovered()
+        if reads.behind(state):
+            reads.recovered()
         ground.lock.sign(state)
 
     def apply(
@@ -98,6 +99,8 @@ class Writer:
         """Carry out edits as one commit; see :class:`filestore.backend.Backend`."""
         ground = self._ground
         ground.check_writable()
+        if len(edits) == 1 and self._reads.holds(edits[0]):
+            return None
         ticket = Ticket(edits, actor, message, origin)
         litter: list[str] = []
         if ground.lock.owned:
