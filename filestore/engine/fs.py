@@ -90,9 +90,18 @@ class FileSystem:
                 for e in entries
             ]
 
-    def may_change(self, folder: str) -> bool:
-        """Whether this process may make and remove names in a folder."""
-        return os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE)
+    def refusal(self, folder: str) -> int:
+        """Why names in a folder can't be made or removed, an error number; 0 where they can.
+
+        (faccessat, and for a refusal statvfs)
+        """
+        if os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE):
+            return 0
+        try:
+            readonly = os.statvfs(folder).f_flag & os.ST_RDONLY
+        except OSError as error:
+            return error.errno or errno.EACCES
+        return errno.EROFS if readonly else errno.EACCES
 
     def exchange(self, one: str, other: str) -> None:
         """Swap two names atomically.  OSError ENOSYS or EINVAL where there is no such call."""

@@ -271,8 +271,9 @@ class Tree:
 
         A commit that can never be published would keep every later one waiting.
         """
-        if not self._fs.may_change(folder) and self.signature(folder) is not None:
-            error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        number = self._fs.refusal(folder)
+        if number and number not in _ABSENT:
+            error = OSError(number, os.strerror(number), folder)
             raise storage_error(error, folder, key) from error
 
     def swap_in(self, staged: Staged) -> tuple[str | None, bool]:
