@@ -75,7 +75,7 @@ class Actor:
         except EOFError:
             raise AssertionError(f"process {self.pid} ended without a word") from None
         if isinstance(said, Failure):
-            raise AssertionError(said.text)  # noqa: TRY004  # it is what the test found
+            raise AssertionError(said.text)  # it is what the test found  # noqa: TRY004  # what the test found
         return said
 
     def said_anything(self) -> bool:
@@ -109,7 +109,7 @@ class Actor:
                 except EOFError:
                     break
                 if isinstance(said, Failure):
-                    raise AssertionError(said.text)  # noqa: TRY004  # as above
+                    raise AssertionError(said.text)  # as above  # noqa: TRY004  # what the test found
         assert self.process.exitcode == 0, f"exit status {self.process.exitcode}"
 
     def release(self) -> None:
@@ -125,7 +125,7 @@ def _act(
     other_end.close()
     try:
         function(pipe, *args)
-    except BaseException:  # noqa: BLE001  # told to the test, whatever it is
+    except BaseException:  # told to the test, whatever it is  # noqa: BLE001  # told to the test, whatever it is
         pipe.send(Failure(traceback.format_exc()))
         os._exit(1)
 

@@ -263,8 +263,8 @@ def test_reading_threads_do_not_notice_that_the_runtime_folder_is_made_anew(path
         try:
             while not stop.is_set():
                 store["c"]["a"]
-                store.revision  # noqa: B018
-        except BaseException as error:  # noqa: BLE001
+                store.revision  # noqa: B018  # a read
+        except BaseException as error:  # noqa: BLE001  # told to the test, whatever it is
             raised.append(error)
 
     threads = [threading.Thread(target=read) for _ in range(2)]
