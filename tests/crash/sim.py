@@ -326,6 +326,10 @@ class RecordingFileSystem(FileSystem):
         look = super().scan
         return self._do("scan", (path,), lambda: look(path), effect=False)
 
+    def may_change(self, folder: str) -> bool:
+        ask = super().may_change
+        return self._do("may_change", (folder,), lambda: ask(folder), effect=False)
+
     # Mapping, locking, identity.
 
     def map(self, fd: int, size: int, *, writable: bool) -> Mapped:
