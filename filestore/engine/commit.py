@@ -283,7 +283,8 @@ class Committer:
                     litter.append(left)
                 reads.published(key, mark.revision, tree.settle(one, after[key], ours=ours))
         except OSError as error:
-            self._ground.trouble = f"publishing {error.filename}: {error.strerror}"
+            where = error.filename or self._ground.layout.root
+            self._ground.trouble = f"publishing: {storage_error(error, where, None)}"
         finally:
             if waiting:
                 state.set_flags(state.flags | Flag.DIRTY)
