@@ -211,7 +211,7 @@ class Committer:
             commits.append(commit)
             payloads.append(record.commit_payload(commit, texts, synced))
         staged: dict[Key, Staged] = {}
-        shown, mark = False, end
+        mark = end
         try:
             if level is not Durability.NORMAL:
                 for _, ops in decided:
@@ -229,16 +229,18 @@ class Committer:
                 ground.journal.sync()
                 state.set_synced(revision)
             with reads.mutex:
-                shown = True
                 for step, position in enumerate(positions, 1):
                     mark = Mark(end.revision + step, position)
                     state.set_committed(mark)
                 reads.note(commits, mark)
         except BaseException as error:
+            shown = state.committed.revision - end.revision  # an interrupt may come in between
             for ready in staged.values():
                 ground.tree.abandon(ready, remove=not shown)
             if shown:
                 state.set_flags(state.flags | Flag.DIRTY)
+                for (ticket, _), commit in zip(decided[:shown], commits, strict=False):
+                    ticket.finish(commit)  # another thread's must not be carried out again
                 raise
             self._take_back(state, end, error)
             if isinstance(error, OSError) and not isinstance(error, FilestoreError):
