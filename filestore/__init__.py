@@ -108,7 +108,8 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     ``readonly``: every write raises ReadOnly, and nothing in the folder is touched.
     ``create``: make the store when there is none; otherwise NotFound is raised.
     ``lock_timeout``: how many seconds a write waits for other writers before LockTimeout.
-    ``watch``: notice edits from outside by events; False looks at each file on each read.
+    ``watch``: whether events may tell of edits from outside.  So far none do: every read looks
+    at its file, whatever is said here.
     ``actor``: who writes, kept with each commit.
     ``file_mode``: permissions of new files; folders get the matching ones.
 

@@ -7,6 +7,7 @@ killed at any moment: what it does is what recovery would do.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PUBLISH_SECONDS: Final = 0.1
 CHECKPOINT_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 0.2  # how long to stand in the way of a transaction's own checkpoint
 
 
 class Background:
@@ -30,6 +32,7 @@ class Background:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._due = 0.0
         self._starting = threading.Lock()  # a handle may be closed while a thread of its commits
 
     def committed(self) -> None:
@@ -50,17 +53,17 @@ class Background:
         if self._stop.is_set():
             return False
         normal = self._ground.durability is Durability.NORMAL
-        pause = PUBLISH_SECONDS if normal else CHECKPOINT_SECONDS
-        if self._stop.wait(pause):
+        if self._stop.wait(PUBLISH_SECONDS if normal else CHECKPOINT_SECONDS):
             return False
         self._wake.clear()
         try:
             if normal:
-                self._checkpointer.publish()
-                if self._stop.wait(CHECKPOINT_SECONDS - PUBLISH_SECONDS):
-                    return False
-                self._checkpointer.publish()
-            self._checkpointer.run()
+                self._checkpointer.publish(PATIENCE_SECONDS)
+            if not normal or time.monotonic() >= self._due:
+                self._checkpointer.run(PATIENCE_SECONDS)
+                self._due = time.monotonic() + CHECKPOINT_SECONDS
+            else:
+                self._wake.set()  # the checkpoint is still to come
             self._ground.trouble = None
         except LockTimeout:
             self._wake.set()  # somebody is at it for long; there is no hurry

@@ -47,9 +47,11 @@ class Checkpointer:
     def after_fork(self) -> None:
         self._one_at_a_time = threading.Lock()
 
-    def publish(self) -> None:
+    def publish(self, wait: float | None = None) -> None:
         """Sync the journal and give the files what they lack (``normal`` puts both off)."""
-        with self._writer.exclusive():
+        if not self._ground.check_writable().lagging:
+            return
+        with self._writer.exclusive(wait):
             state = self._ground.check_writable()
             if state.lagging:
                 try:
@@ -57,18 +59,21 @@ class Checkpointer:
                 except OSError as error:
                     raise storage_error(error, self._ground.layout.root, None) from error
 
-    def run(self) -> None:
-        """Checkpoint what is committed now.  Raises StorageError, RecoveryNeeded, LockTimeout."""
+    def run(self, wait: float | None = None) -> None:
+        """Checkpoint what is committed now; ``wait`` for the lock, None for its usual timeout.
+
+        Raises StorageError, RecoveryNeeded, LockTimeout.
+        """
         with self._one_at_a_time:
-            begun = self._begin()
+            begun = self._begin(wait)
             if begun is None:
                 return
             start, end = begun
             self._sync(self._keys(start, end))
-            self._write_down(end)
+            self._write_down(end, wait)
 
-    def _begin(self) -> tuple[Mark, Mark] | None:
-        with self._writer.exclusive():
+    def _begin(self, wait: float | None) -> tuple[Mark, Mark] | None:
+        with self._writer.exclusive(wait):
             ground = self._ground
             state = ground.check_writable()
             committed, checkpoint = state.committed, state.checkpoint
@@ -151,9 +156,9 @@ class Checkpointer:
             if error.errno not in _GONE:
                 raise
 
-    def _write_down(self, end: Mark) -> None:
+    def _write_down(self, end: Mark, wait: float | None) -> None:
         ground = self._ground
-        with self._writer.exclusive():
+        with self._writer.exclusive(wait):
             state = ground.check_writable()
             committed = state.committed
             if state.checkpoint.revision >= end.revision:

@@ -214,11 +214,9 @@ class Committer:
         mark = end
         try:
             if level is not Durability.NORMAL:
-                for _, ops in decided:
-                    for (op, _, _), path, base, _ in ops:
-                        key = op.key
-                        if key not in staged:  # the first to come knows the file
-                            staged[key] = ground.tree.stage(key, path, after[key], base)
+                self._stage(decided, after, staged)
+            if level is not Durability.OFF and not state.names_safe:
+                ground.make_names_safe(state)
             positions = ground.journal.append(
                 payloads,
                 end,
@@ -250,6 +248,20 @@ class Committer:
             ticket.finish(commit)
         if level is not Durability.NORMAL:
             self._publish(state, staged, after, mark, litter)
+
+    def _stage(
+        self,
+        decided: list[tuple[Ticket, list[Decided]]],
+        after: dict[Key, Entry | None],
+        staged: dict[Key, Staged],
+    ) -> None:
+        """Stage the last content of every document; ``staged`` has what succeeded."""
+        stage = self._ground.tree.stage
+        for _, ops in decided:
+            for (op, _, _), path, base, _ in ops:
+                key = op.key
+                if key not in staged:  # the first to come knows the file
+                    staged[key] = stage(key, path, after[key], base)
 
     def _take_back(self, state: State, end: Mark, error: BaseException) -> None:
         """The commit point was not reached: have the journal say nothing of the commits."""

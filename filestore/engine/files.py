@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from filestore.engine import inspection, recover
 from filestore.engine.background import Background
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from filestore.backend import Entry
     from filestore.model import Commit, Edit, Problem, Revision
 
+CLOSING_SECONDS: Final = 1.0
+"""How long closing waits for other writers; what it leaves undone is safe in the journal."""
+
 _handles: weakref.WeakSet[FileBackend] = weakref.WeakSet()
 
 
@@ -32,7 +35,7 @@ class FileBackend:
 
     ``durability``: ``full`` (on the disk when a commit returns), ``normal``
     (survives the death of processes; the last moments before a power cut may be
-    lost, each commit whole), ``off`` (never syncs).  ``lock_timeout`` in seconds.
+    lost, each commit whole), ``off`` (no commit waits for the disk).  ``lock_timeout`` in seconds.
     ``file_mode``: the permissions of the documents.  ``background=False`` leaves
     checkpoints, and in ``normal`` the publishing, to explicit calls and
     :meth:`close`.  Raises NotFound, Corrupt, UnsupportedFormat, StorageError,
@@ -74,7 +77,10 @@ class FileBackend:
             self._reads = reads = Reads(ground)
             self._writer = Writer(ground, reads, self._committed)
             self._checkpointer = Checkpointer(ground, reads, self._writer)
-            self._background = Background(ground, self._checkpointer) if background else None
+            scratch = ground.durability is Durability.OFF
+            self._background = (
+                Background(ground, self._checkpointer) if background and not scratch else None
+            )
             self._recover_if_needed()
             reads.begin()
         except BaseException as error:
@@ -208,7 +214,9 @@ class FileBackend:
             self._background.stop()
         try:
             if self._owes_checkpoint:
-                self._checkpointer.run()
+                # Who only read must not wait for a writer to do what that one owes.
+                wrote = self._writer.wrote
+                self._checkpointer.run(min(CLOSING_SECONDS, ground.lock_timeout) if wrote else 0.0)
         except FilestoreError:
             pass
         finally:

@@ -181,6 +181,20 @@ def _libc(name: str) -> Callable[..., int]:
     return call
 
 
+def make_file(fs: FileSystem, path: str, flags: int, mode: int) -> int:
+    """Open a file, made if it is not there, with these permissions whatever the umask."""
+    fd = fs.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    if mode != 0o600:
+        try:
+            fs.fchmod(fd, mode)
+        except PermissionError:
+            pass  # another user's, who gave it the mode
+        except BaseException:
+            let_go(fs, fd)
+            raise
+    return fd
+
+
 def write_at(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
     """Write all of ``data`` at an offset, however often the system takes only part of it."""
     written = fs.pwrite(fd, data, offset)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
-from filestore.engine.fs import let_go, read_at, sync_folder, write_at
+from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
 from filestore.engine.journal import Journal
-from filestore.engine.layout import CONFIG, RUNTIME, Layout
+from filestore.engine.layout import CONFIG, RUNTIME, Layout, folder_mode
 from filestore.engine.lock import WriteLock
 from filestore.engine.state import Flag, State
-from filestore.engine.tree import Tree, storage_error
+from filestore.engine.tree import Tree, make_folder, no_folder, storage_error
 from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -125,15 +125,37 @@ class Ground:
         layout = self.layout
         for folder in (layout.runtime, layout.journal, layout.tmp):
             if not stat.S_ISDIR(self.fs.lstat(folder).st_mode):
-                raise _no_folder(folder)
+                raise no_folder(folder)
 
     def _make_runtime(self) -> None:
         layout = self.layout
         for folder in (layout.runtime, layout.journal, layout.tmp):
-            make_folder(self.fs, folder, 0o700)
+            make_folder(self.fs, folder, layout.folder_mode)
         if self.durability is not Durability.OFF:
             sync_folder(self.fs, layout.runtime)
             sync_folder(self.fs, layout.root)
+
+    def make_names_safe(self, state: State) -> None:
+        """Put on the disk what leads to the journal, once: a name lasts only from then on.
+
+        A handle with no durability to keep may have made the store without.
+        Raises OSError.
+        """
+        if state.names_safe:
+            return
+        fs, layout = self.fs, self.layout
+        fd = fs.open(layout.config, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fs.fsync(fd)
+        finally:
+            let_go(fs, fd)
+        for folder in (layout.journal, layout.runtime, layout.root):
+            sync_folder(fs, folder)
+        try:
+            sync_folder(fs, os.path.dirname(layout.root))
+        except PermissionError:
+            pass  # not ours to look into, so not ours to have made
+        state.set_names_safe()
 
     def reattach(self) -> None:
         """Begin anew with what the path leads to now; the lock is to be taken again.
@@ -214,7 +236,7 @@ def open_ground(
             path=root,
         )
     form = codec_named(settings.codec)
-    layout = Layout(root, form.suffix, settings.fanout)
+    layout = Layout(root, form.suffix, settings.fanout, file_mode)
     ground = Ground(
         fs=fs,
         layout=layout,
@@ -222,7 +244,7 @@ def open_ground(
         durability=level,
         readonly=readonly,
         lock_timeout=lock_timeout,
-        tree=Tree(fs, layout, form, file_mode),
+        tree=Tree(fs, layout, form),
         journal=Journal(fs, layout, settings.id),
         lock=WriteLock(fs, layout),
     )
@@ -272,10 +294,11 @@ def _create(
     suffix = _MARK_SUFFIXES[settings.codec]
     attributes = f"*{suffix} text eol=lf merge=filestore diff=filestore\n".encode()
     try:
-        made = _make_folders(fs, root)
+        mode = folder_mode(file_mode)
+        made = _make_folders(fs, root, mode)
         runtime = f"{root}/{RUNTIME}"
         for folder in (runtime, f"{runtime}/tmp", f"{runtime}/journal"):
-            make_folder(fs, folder, 0o700)
+            make_folder(fs, folder, mode)
         sync = level is not Durability.OFF
         _write_new(fs, root, ".gitignore", f"/{RUNTIME}/\n".encode(), file_mode, sync=sync)
         _write_new(fs, root, ".gitattributes", attributes, file_mode, sync=sync)
@@ -296,7 +319,7 @@ def _write_new(
 ) -> None:
     """Make a file whole, or leave the one that is there."""
     tmp = f"{root}/{RUNTIME}/tmp/new-{uuid.uuid4().hex}"
-    fd = fs.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = make_file(fs, tmp, os.O_WRONLY | os.O_EXCL, mode)
     try:
         write_at(fs, fd, content, 0)
         if sync:
@@ -309,30 +332,12 @@ def _write_new(
         fs.unlink(tmp)
 
 
-def _make_folders(fs: FileSystem, path: str) -> list[str]:
+def _make_folders(fs: FileSystem, path: str, mode: int) -> list[str]:
     """Make a folder and those above it; which were made, innermost first."""
+    made = []
     try:
-        fs.mkdir(path, 0o700)
-    except FileExistsError:
-        return []
+        fresh = make_folder(fs, path, mode)
     except FileNotFoundError:
-        above = _make_folders(fs, os.path.dirname(path))
-        try:
-            fs.mkdir(path, 0o700)  # once more, not until it works: /proc never takes a folder
-        except FileExistsError:
-            return above
-        return [path, *above]
-    return [path]
-
-
-def make_folder(fs: FileSystem, path: str, mode: int) -> None:
-    """Make a folder if it is not there.  Raises Corrupt for a link or a file in its place."""
-    try:
-        fs.mkdir(path, mode)
-    except FileExistsError:
-        if not stat.S_ISDIR(fs.lstat(path).st_mode):
-            raise _no_folder(path) from None
-
-
-def _no_folder(path: str) -> Corrupt:
-    return Corrupt(f"{path}: a folder should be here; remove what is there", path=path)
+        made = _make_folders(fs, os.path.dirname(path), mode)
+        fresh = make_folder(fs, path, mode)  # once more, not until it works: /proc takes none
+    return [path, *made] if fresh else made

@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record
-from filestore.engine.fs import let_go, read_at, sync_folder, write_at
+from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
 from filestore.engine.state import Mark, position, unpack
 from filestore.errors import Corrupt
 
@@ -156,9 +156,7 @@ class Journal:
         text, _seed = record.header_line(number, end.revision + 1, checkpoint, self._store_id)
         path = self.path(number)
         # A crash may have left the file of a rotation that never came to be used.
-        fd = fs.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        fd = make_file(fs, path, os.O_RDWR | os.O_TRUNC, self._layout.file_mode)
         try:
             write_at(fs, fd, text.ljust(SEGMENT_MIN, b"\0"), 0)
             fs.fsync(fd)

@@ -34,9 +34,11 @@ _MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
 
 
 class Layout:
-    """The paths of one store."""
+    """The paths of one store, and the permissions of what is made there."""
 
-    def __init__(self, root: str, suffix: str, fanout: int) -> None:
+    def __init__(self, root: str, suffix: str, fanout: int, file_mode: int = 0o600) -> None:
+        self.file_mode = file_mode
+        self.folder_mode = folder_mode(file_mode)
         self.root = root
         self.suffix = suffix
         self.fanout = fanout
@@ -139,6 +141,12 @@ class Layout:
             name = item.name
             if item.is_folder and name[0] not in ".@" and name[-1] != "%":
                 yield from self._collections(fs, f"{folder}/{name}", (*parts, name))
+
+
+def folder_mode(file_mode: int) -> int:
+    """The permissions of a folder: whoever may read or write its files may enter it."""
+    readers = file_mode & 0o444
+    return 0o700 | (file_mode & 0o066) | readers >> 2
 
 
 def _is_shard(name: str) -> bool:

@@ -23,7 +23,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from filestore.engine.fs import let_go
+from filestore.engine.fs import let_go, make_file
 from filestore.errors import LockTimeout
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class WriteLock:
         """Open what is locked.  Raises OSError."""
         fs, layout = self._fs, self._layout
         if self._lock_fd is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._lock_fd = fs.open(layout.lock, flags, 0o600)
+            self._lock_fd = make_file(fs, layout.lock, os.O_RDWR, layout.file_mode)
         if self._guard_fd is None:
             self._guard_fd = fs.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 from filestore.backend import Entry
 from filestore.engine import record, recovery
-from filestore.engine.ground import Durability, make_folder, poison
+from filestore.engine.ground import Durability, poison
+from filestore.engine.journal import SyncFailed
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
-from filestore.engine.tree import FileEntry, storage_error
+from filestore.engine.tree import FileEntry, make_folder, storage_error
 from filestore.errors import Corrupt, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -81,30 +82,30 @@ def _finish(ground: Ground, state: State) -> None:
     committed = state.committed
     if committed.revision or committed.position:
         ground.journal.erase(committed, sync=sync)
-    _publish_pending(ground, state, committed, sync=sync)
+    publish_pending(ground, state)
     sweep(ground)
     state.set_flags(Flag(0))
     state.clear_holder()
 
 
-def _publish_pending(ground: Ground, state: State, committed: Mark, *, sync: bool) -> None:
-    published = state.published
+def publish_pending(ground: Ground, state: State) -> None:
+    """Publish what is committed and not in the files yet.  Under the write lock.
+
+    The journal is synced first, whatever this handle's durability: a file must
+    not outlive its record (J1), and another's commits may be among them.
+    """
+    committed, published = state.committed, state.published
     if published.revision >= committed.revision:
         return
-    if sync and state.synced < committed.revision:
+    if state.synced < committed.revision:
         try:
-            ground.journal.sync_segment(unpack(committed.position)[0])  # J1
-        except OSError as error:
+            ground.journal.sync_segment(unpack(committed.position)[0])
+        except SyncFailed as error:
             raise poison(ground, state, error) from error
         state.set_synced(committed.revision)
     commits = [commit for commit, _ in ground.journal.read(published, committed)]
     publish(ground, recovery.wanted(commits), rebooted=False)
     state.set_published(committed)
-
-
-def publish_pending(ground: Ground, state: State) -> None:
-    """Publish what is committed and not in the files yet.  Under the write lock."""
-    _publish_pending(ground, state, state.committed, sync=ground.durability is not Durability.OFF)
 
 
 def _write_anew(ground: Ground, state: State) -> None:
@@ -217,7 +218,7 @@ def sweep(ground: Ground) -> None:
 def save(ground: Ground, path: str) -> str:
     """Move a file that is no document out of the way, to ``lost/``; where to."""
     fs, layout = ground.fs, ground.layout
-    make_folder(fs, layout.lost, 0o700)
+    make_folder(fs, layout.lost, layout.folder_mode)
     stem = os.path.relpath(path, layout.root).replace("/", "_")[-150:]
     for attempt in range(1, 1000):
         target = f"{layout.lost}/{attempt:03d}-{stem}"
@@ -232,5 +233,5 @@ def save(ground: Ground, path: str) -> str:
 def save_folder(ground: Ground, path: str) -> str:
     """Move a runtime folder to ``lost/`` and make an empty one in its place; where to."""
     target = save(ground, path)
-    make_folder(ground.fs, path, 0o700)
+    make_folder(ground.fs, path, ground.layout.folder_mode)
     return target

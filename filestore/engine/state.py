@@ -7,14 +7,14 @@ one run it is exact: it is memory, and outlives any process.
 
 Words of 64 bits, in the machine's byte order:
 
-    0       magic and version            8   committed revision: *the* word
-    1, 2    boot id                      9   which slot of published counts
-    3, 4    inode and device of itself   10  checkpointed revision
-    5       hash of the store's id
-                                         11  position of the checkpoint
-    16      holder's pid (0: nobody)     12  flags
-    17      since, nanoseconds           13  generation: rebuilt how often
-    18-25   holder's host, UTF-8         14  synced revision
+    0       magic and version            10  checkpointed revision
+    1, 2    boot id                      11  position of the checkpoint
+    3, 4    inode and device of itself   12  flags
+    5       hash of the store's id       13  generation: rebuilt how often
+    8       committed revision: the word 14  synced revision
+    9       which slot of published      15  whether the names are synced
+            counts                       16  holder's pid (0: nobody)
+    18-25   holder's host, UTF-8         17  since, nanoseconds
     32-35   committed: two slots of (revision, position)
     36-39   published: two slots
 
@@ -32,7 +32,7 @@ import os
 from enum import IntFlag
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filestore.engine.fs import let_go
+from filestore.engine.fs import let_go, make_file
 
 if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem, Mapped
@@ -48,6 +48,7 @@ _CHECKPOINT_AT: Final = 11
 _FLAGS: Final = 12
 _GENERATION: Final = 13
 _SYNCED: Final = 14
+_NAMES: Final = 15
 _PID: Final = 16
 _SINCE: Final = 17
 _HOST: Final = slice(18 * 8, 26 * 8)
@@ -108,9 +109,11 @@ class State:
     ) -> State | None:
         """Map the state file, making it where it may; None where it is not to be had."""
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
-        flags |= os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         try:
-            fd = fs.open(layout.state, flags, 0o600)
+            if writable:
+                fd = make_file(fs, layout.state, flags | os.O_RDWR, layout.file_mode)
+            else:
+                fd = fs.open(layout.state, flags | os.O_RDONLY)
         except FileNotFoundError:
             if writable:
                 raise
@@ -169,6 +172,7 @@ class State:
         words[3], words[4] = (part & _WORD for part in self._file)
         words[5] = self._store
         words[_FLAGS] = 0
+        words[_NAMES] = 0
         self.set_checkpoint(checkpoint)
         self.set_committed(committed)
         self.set_published(committed)
@@ -200,6 +204,14 @@ class State:
     @property
     def _published_slot(self) -> int:
         return _PUBLISHED_SLOTS + 2 * (self.words[_PUBLISHED] & 1)
+
+    @property
+    def names_safe(self) -> bool:
+        """Whether the names that lead to the journal are known to be on the disk."""
+        return self.words[_NAMES] != 0
+
+    def set_names_safe(self) -> None:
+        self.words[_NAMES] = 1
 
     @property
     def lagging(self) -> bool:

@@ -92,13 +92,12 @@ def signature_of(status: os.stat_result) -> Signature:
 class Tree:
     """The document files of one store, as one handle sees them."""
 
-    def __init__(self, fs: FileSystem, layout: Layout, codec: Codec, file_mode: int) -> None:
+    def __init__(self, fs: FileSystem, layout: Layout, codec: Codec) -> None:
         self._fs = fs
         self._layout = layout
         self.codec = codec
-        self._file_mode = file_mode
-        # A folder needs an x wherever its files have an r.
-        self.folder_mode = 0o700 | (file_mode & 0o444) >> 2 | (file_mode & 0o066)
+        self._file_mode = layout.file_mode
+        self.folder_mode = layout.folder_mode
         self._names = itertools.count()
         self._open_staged = 0
         self._exchange = True
@@ -197,7 +196,7 @@ class Tree:
             try:
                 fd = fs.open(tmp, _CREATE, self._file_mode)
             except FileNotFoundError:
-                fs.mkdir(self._layout.tmp, 0o700)  # somebody tidied up
+                fs.mkdir(self._layout.tmp, self.folder_mode)  # somebody tidied up
                 fd = fs.open(tmp, _CREATE, self._file_mode)
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
@@ -239,7 +238,7 @@ class Tree:
                 mode = self._fs.lstat(folder).st_mode
             except FileNotFoundError:
                 try:
-                    self._make_folder(folder)
+                    make_folder(self._fs, folder, self.folder_mode)
                     made = True
                 except OSError as error:
                     raise storage_error(error, folder, key) from error
@@ -252,19 +251,6 @@ class Tree:
                 raise _not_a_document(folder, key, "is a file where a folder should be")
         if not made:
             self._require_change(path.rpartition("/")[0], key)
-
-    def _make_folder(self, folder: str) -> None:
-        fs = self._fs
-        try:
-            fs.mkdir(folder, self.folder_mode)
-        except FileExistsError:
-            return
-        if self.folder_mode != 0o700:  # the umask took some away
-            fd = fs.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fs.fchmod(fd, self.folder_mode)
-            finally:
-                let_go(fs, fd)
 
     def _require_change(self, folder: str, key: Key) -> None:
         """Refuse, before the commit point, what could not be published after it.
@@ -394,6 +380,30 @@ class Tree:
 
 def _not_a_document(path: str, key: Key | None, what: str) -> Corrupt:
     return Corrupt(f"{path}: {what}; a document is a regular file", key=key, path=path)
+
+
+def make_folder(fs: FileSystem, path: str, mode: int) -> bool:
+    """Make a folder with these permissions; whether it was not there.
+
+    Raises OSError, and Corrupt for a link or a file in its place.
+    """
+    try:
+        fs.mkdir(path, mode)
+    except FileExistsError:
+        if not stat.S_ISDIR(fs.lstat(path).st_mode):
+            raise no_folder(path) from None
+        return False
+    if mode != 0o700:  # the umask took some away
+        fd = fs.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fs.fchmod(fd, mode)
+        finally:
+            let_go(fs, fd)
+    return True
+
+
+def no_folder(path: str) -> Corrupt:
+    return Corrupt(f"{path}: a folder should be here; remove what is there", path=path)
 
 
 _REASONS: Final = {

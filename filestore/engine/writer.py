@@ -36,6 +36,7 @@ class Writer:
         self._committer = Committer(ground, reads)
         self._queue: deque[Ticket] = deque()
         self._generation = -1
+        self.wrote = False  # whether this handle has made a commit
 
     @contextmanager
     def exclusive(self, timeout: float | None = None) -> Iterator[None]:
@@ -110,6 +111,7 @@ class Writer:
         for path in litter:
             ground.tree.discard(path)
         if ticket.commit is not None:
+            self.wrote = True
             self._committed()
         return ticket.result()
 
