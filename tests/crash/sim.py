@@ -326,9 +326,9 @@ class RecordingFileSystem(FileSystem):
         look = super().scan
         return self._do("scan", (path,), lambda: look(path), effect=False)
 
-    def may_change(self, folder: str) -> bool:
-        ask = super().may_change
-        return self._do("may_change", (folder,), lambda: ask(folder), effect=False)
+    def refusal(self, folder: str) -> int:
+        ask = super().refusal
+        return self._do("refusal", (folder,), lambda: ask(folder), effect=False)
 
     # Mapping, locking, identity.
 
