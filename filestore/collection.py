@@ -68,13 +68,12 @@ class ReadCollection(Mapping[str, "Document"]):
     then raises Corrupt: nothing is hidden, and no copy is short without an error.
     """
 
-    __slots__ = ("_get", "_ground", "_name")
+    __slots__ = ("_ground", "_name")
 
     def __init__(self, ground: Ground, name: str) -> None:
         _require_name(name)
         self._ground = ground
         self._name = name
-        self._get = ground.get
 
     @property
     def name(self) -> str:
@@ -86,7 +85,7 @@ class ReadCollection(Mapping[str, "Document"]):
 
         Raises NotFound (also a KeyError), Corrupt, InvalidKey, Closed.
         """
-        entry = self._get((self._name, id))
+        entry = self._ground.get((self._name, id))
         if entry is None:
             raise self._missing(id)
         return decode(entry.data)
@@ -100,7 +99,7 @@ class ReadCollection(Mapping[str, "Document"]):
 
         Raises as indexing does, but for NotFound.
         """
-        entry = self._get((self._name, id))
+        entry = self._ground.get((self._name, id))
         return default if entry is None else decode(entry.data)
 
     def read(self, id: str) -> Record:
@@ -112,7 +111,7 @@ class ReadCollection(Mapping[str, "Document"]):
         """
         # The revision first: a change that comes between is then heard of twice, not never.
         revision = self._ground.revision
-        entry = self._get((self._name, id))
+        entry = self._ground.get((self._name, id))
         if entry is None:
             raise self._missing(id)
         return Record(Key(self._name, id), decode(entry.data), entry.etag, revision)
@@ -150,7 +149,7 @@ class ReadCollection(Mapping[str, "Document"]):
         if not isinstance(id, str):
             return False
         try:
-            return self._get((self._name, id)) is not None
+            return self._ground.get((self._name, id)) is not None
         except Corrupt:
             return True
         except InvalidKey:
@@ -181,7 +180,7 @@ class ReadCollection(Mapping[str, "Document"]):
         """Every document that is there when its turn comes; Corrupt ones are reported."""
         for id in self._ground.ids(self._name):
             try:
-                entry = self._get((self._name, id))
+                entry = self._ground.get((self._name, id))
             except Corrupt as error:
                 on_corrupt(error)
                 continue

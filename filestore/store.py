@@ -104,13 +104,13 @@ class Store:
         try:
             with self._backend.exclusive():
                 transaction = Transaction(self._backend, actor=actor, message=message)
-                self._ground.transaction = transaction
+                self._ground.begin(transaction)
                 try:
                     yield transaction
                     transaction.commit(self._ground.actor)
                 finally:
                     transaction.end()
-                    self._ground.transaction = None
+                    self._ground.end()
         finally:
             if self._closed:
                 self._backend.close()
@@ -227,21 +227,31 @@ class _Ground:
     """What the store's collections read and write: the backend, or the thread's transaction.
 
     The write lock admits one transaction of this handle at a time, so one attribute holds
-    it, and outside any transaction a read pays for one comparison.
+    it.  ``get`` is the backend's own while there is none: a read pays for nothing else.
     """
 
-    __slots__ = ("_apply", "_backend", "_get", "actor", "transaction")
+    __slots__ = ("_apply", "_backend", "_transaction", "actor", "get")
 
     def __init__(self, backend: Backend, actor: str | None) -> None:
         self._backend = backend
-        self._get = backend.get
         self._apply = backend.apply
+        self._transaction: Transaction | None = None
         self.actor = actor
-        self.transaction: Transaction | None = None
+        self.get: Callable[[tuple[str, str]], Entry | None] = backend.get
+
+    def begin(self, transaction: Transaction) -> None:
+        """Have the transaction's thread read and write it."""
+        self._transaction = transaction
+        self.get = self._get_joined
+
+    def end(self) -> None:
+        """Have everybody read and write the backend again."""
+        self.get = self._backend.get
+        self._transaction = None
 
     def joined(self) -> Transaction | None:
         """The calling thread's transaction."""
-        transaction = self.transaction
+        transaction = self._transaction
         return transaction if transaction is not None and transaction.mine else None
 
     @property
@@ -256,11 +266,9 @@ class _Ground:
     def revision(self) -> Revision:
         return self._backend.revision
 
-    def get(self, key: tuple[str, str]) -> Entry | None:
-        transaction = self.transaction
-        if transaction is None or not transaction.mine:
-            return self._get(key)
-        return transaction.get(key)
+    def _get_joined(self, key: tuple[str, str]) -> Entry | None:
+        transaction = self.joined()
+        return (self._backend if transaction is None else transaction).get(key)
 
     def ids(self, collection: str) -> list[str]:
         transaction = self.joined()
