@@ -62,10 +62,11 @@ def _journal(ground: Ground) -> Iterator[Problem]:
     # With normal durability files lag behind for a moment; a flag says that somebody gave up.
     if state is not None and state.valid and state.flags:
         lag = state.committed.revision - state.published_revision
+        late = f", and {lag} commits are not in the files yet (they are read all the same)"
         yield Problem(
-            "unpublished",
-            f"{lag} commits are in the journal and not yet in the files; they are read all the "
-            "same, and the next write or repair publishes them",
+            "unfinished",
+            f"a writer gave up in the middle{late if lag else ''}; the next write or repair "
+            "brings it to order",
             path=ground.layout.root,
             severity=Severity.WARNING,
             repairable=True,
