@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from filestore.codec import canonical, etag_of
+from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from filestore.model import Etag
 
 FORMAT: Final = 1
+_MOST: Final = 1 << 63  # what the words of the shared state can tell
+_MOST_SEGMENTS: Final = 1 << 24
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
 _dumps = orjson.dumps
 
@@ -105,9 +108,9 @@ def parse_header(raw: bytes) -> Header | None:
         if fields["journal"] != FORMAT:
             return None
         return Header(
-            int(fields["segment"]),
-            int(fields["first"]),
-            int(fields["checkpoint"]),
+            _number(fields["segment"], _MOST_SEGMENTS),
+            _number(fields["first"]),
+            _number(fields["checkpoint"]),
             str(fields["store"]),
             zlib.crc32(payload),
         )
@@ -161,7 +164,8 @@ def is_checkpoint(payload: bytes) -> bool:
 
 
 def checkpoint_revision(payload: bytes) -> int:
-    return int(orjson.loads(payload)["checkpoint"])
+    """Raises ValueError for what is no checkpoint."""
+    return _number(orjson.loads(payload)["checkpoint"])
 
 
 def parse_commit(payload: bytes) -> tuple[Commit, int]:
@@ -170,8 +174,10 @@ def parse_commit(payload: bytes) -> tuple[Commit, int]:
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
     fields: dict[str, Any] = orjson.loads(payload)
-    if not all(isinstance(op[name], str) for op in fields["ops"] for name in ("collection", "id")):
-        raise TypeError("a key is made of two texts")
+    for op in fields["ops"]:
+        # A record that is none of ours may name anything: InvalidKey is a ValueError.
+        encode_collection(op["collection"])
+        encode_id(op["id"])
     ops = [
         Op(
             Key(op["collection"], op["id"]),
@@ -181,14 +187,20 @@ def parse_commit(payload: bytes) -> tuple[Commit, int]:
         for op in fields["ops"]
     ]
     commit = Commit(
-        int(fields["revision"]),
+        _number(fields["revision"]),
         float(fields["time"]),
         fields["actor"],
         fields["message"],
         Origin(fields["origin"]),
         tuple(ops),
     )
-    return commit, int(fields["synced"])
+    return commit, _number(fields["synced"])
+
+
+def _number(value: object, most: int = _MOST) -> int:
+    if type(value) is not int or not 0 <= value < most:
+        raise ValueError(f"{value!r:.40} is no revision and no segment")
+    return value
 
 
 def lines(raw: bytes, seed: int, start: int) -> Iterator[Line]:

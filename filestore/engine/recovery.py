@@ -136,6 +136,7 @@ class _Reader:
         self._stops = stops
         self._commits: list[tuple[Commit, Mark]] = []
         self._gap: Damage | None = None
+        self._sound = False  # whether what made the gap is whole lines, which no crash leaves
         self._damage: list[Damage] = []
         self.end = Mark(0, 0)
         self.checkpoint = Mark(checkpoint, 0)
@@ -149,7 +150,10 @@ class _Reader:
             self._missing(path, 0, self.checkpoint.revision + 1, first.first - 1, "it is missing")
         for number in numbers:
             if not self._segment(number):
-                return
+                break
+        if self._gap is not None and self._sound:
+            lost = self.end.revision + 1
+            self._missing(self._gap.path, self._gap.offset, lost, lost, self._gap.reason)
 
     def commits(self) -> list[Commit]:
         return [commit for commit, _ in self._commits if commit.revision > self.checkpoint.revision]
@@ -170,9 +174,9 @@ class _Reader:
                 self.end = Mark(self.end.revision, at)
                 continue
             if payload is None:
-                self._bad_line(path, start, "the line is bad")
+                self._bad_line(path, start, "the line is bad", sound=False)
             elif record.is_checkpoint(payload):
-                self._checkpointed(record.checkpoint_revision(payload), at)
+                self._checkpoint(payload, path, start, at)
             elif not self._commit(payload, path, start, at):
                 return False
         if number == self._end_segment and len(raw) < SEGMENT_MIN:
@@ -205,7 +209,7 @@ class _Reader:
         try:
             commit, synced = record.parse_commit(payload)
         except (ValueError, KeyError, TypeError):
-            self._bad_line(path, start, "the line is no commit")
+            self._bad_line(path, start, "the line is no commit", sound=True)
             return True
         expected = self.end.revision + 1
         if commit.revision < expected:
@@ -224,7 +228,12 @@ class _Reader:
         self._commits.append((commit, self.end))
         return True
 
-    def _checkpointed(self, revision: int, at: int) -> None:
+    def _checkpoint(self, payload: bytes, path: str, start: int, at: int) -> None:
+        try:
+            revision = record.checkpoint_revision(payload)
+        except ValueError:
+            self._bad_line(path, start, "the line is no checkpoint", sound=True)
+            return
         if revision > self.end.revision:
             gap = self._gap or Damage("", 0, 0, 0, "commits are missing", past=False)
             self._missing(gap.path, gap.offset, self.end.revision + 1, revision, gap.reason)
@@ -236,8 +245,9 @@ class _Reader:
         if revision >= self.checkpoint.revision:
             self.checkpoint = Mark(revision, at)
 
-    def _bad_line(self, path: str, start: int, reason: str) -> None:
+    def _bad_line(self, path: str, start: int, reason: str, *, sound: bool) -> None:
         self.loose = True
+        self._sound = sound or (self._sound and self._gap is not None)
         if self._gap is None:
             self._gap = Damage(path, start, 0, 0, reason, past=True)
 

@@ -301,6 +301,33 @@ HOSTILE: tuple[tuple[object, object], ...] = (
 )
 
 
+def _with_line(owing: Specimen, payload: bytes) -> Image:
+    (path, data), *_ = owing.segments.items()
+    header = record.parse_header(data)
+    assert header is not None
+    lines = data.rstrip(b"\0") + record.line(payload, header.seed)
+    return owing.with_segments({path: lines.ljust(len(data), b"\0")})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"checkpoint":"all"}',
+        b'{"checkpoint":1e30}',
+        b'{"revision":7}',
+        b"{}",
+        b'{"revision":7,"synced":6,"time":1,"origin":"local","ops":[{"collection":"v","id":""}]}',
+    ],
+)
+def test_a_whole_line_that_means_nothing_is_reported_even_at_the_end(
+    ground: Ground, owing: Specimen, payload: bytes
+) -> None:
+    found = outcome(ground, _with_line(owing, payload))
+    assert found.tree == owing.trees[-1]
+    assert found.reports
+    assert found.repaired == owing.trees[-1]
+
+
 @pytest.mark.parametrize("name", HOSTILE, ids=repr)
 def test_a_record_that_names_a_place_outside_writes_nothing_there(
     ground: Ground, owing: Specimen, name: tuple[object, object]

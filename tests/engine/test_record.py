@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filestore.codec import canonical
 from filestore.engine import record
+from filestore.errors import InvalidKey
 from filestore.model import Commit, Key, Op, Origin
 
 STORE = "5d1f0a3c"
@@ -89,9 +91,30 @@ def test_any_flipped_byte_is_noticed(at: int, flip: int) -> None:
         b'{"revision":1}',
         b'{"revision":1,"synced":0,"time":1,"actor":null,"message":null,"origin":"who","ops":[]}',
         b'{"revision":1,"synced":0,"time":1,"actor":null,"message":null,"origin":"local","ops":5}',
+        b'{"revision":1e99,"synced":0,"time":1,"actor":null,"message":null,"origin":"local","ops":[]}',
         b"[]",
     ],
 )
 def test_what_is_no_commit_raises_what_readers_expect(payload: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         record.parse_commit(payload)
+
+
+@pytest.mark.parametrize(
+    "name", [("..", ""), ("", "v"), ("a//b", "v"), ("v", "x" * 5000), (7, "v")]
+)
+def test_a_commit_of_a_key_that_names_no_document_is_none(name: tuple[object, str]) -> None:
+    fields = orjson.loads(record.commit_payload(commit(7, OPS[0]), record.texts(commit(7)), 6))
+    fields["ops"] = [{"collection": name[0], "id": name[1], "document": {}}]
+    with pytest.raises(InvalidKey):
+        record.parse_commit(orjson.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    "revision", [b"-1", b"1e30", b'"x"', b"null", b"true", b"9223372036854775808"]
+)
+def test_a_checkpoint_of_no_revision_is_none(revision: bytes) -> None:
+    payload = b'{"checkpoint":%b}' % revision
+    assert record.is_checkpoint(payload)
+    with pytest.raises(ValueError, match="no revision"):
+        record.checkpoint_revision(payload)
