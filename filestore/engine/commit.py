@@ -293,9 +293,11 @@ class Committer:
             for key, one in staged.items():
                 left, ours = tree.swap_in(one)
                 del waiting[key]
-                if left is not None:
-                    litter.append(left)
                 reads.published(key, mark.revision, tree.settle(one, after[key], ours=ours))
+                if left is not None and ours:
+                    litter.append(left)
+                elif left is not None:
+                    recover.clear(self._ground, left, ours=False)
         except OSError as error:
             where = error.filename or self._ground.layout.root
             self._ground.trouble = f"publishing: {storage_error(error, where, None)}"

@@ -197,22 +197,34 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
     after = None if step.after is None else Entry(step.after)
     staged = tree.stage(step.key, ground.layout.path(step.key), after, entry)
     try:
-        left, _ = tree.swap_in(staged)
+        left, ours = tree.swap_in(staged)
     except BaseException:
         tree.abandon(staged, remove=True)
         raise
     tree.settle(staged, None, ours=False)
     if left is not None:
-        tree.discard(left)
+        clear(ground, left, ours=ours)
 
 
 def sweep(ground: Ground) -> None:
     """Clear ``tmp/`` of what dead writers left; an edit that one displaced is kept (J4)."""
     for tmp in ground.tree.leftovers():
-        if ground.tree.is_edit(tmp):
-            save(ground, tmp)
-        else:
-            ground.tree.discard(tmp)
+        _clear(ground, tmp, torn=True)
+
+
+def clear(ground: Ground, left: str, *, ours: bool) -> None:
+    """Remove what :meth:`Tree.swap_in` left, or keep it if it is an edit (J4)."""
+    if ours:
+        ground.tree.discard(left)
+    else:
+        _clear(ground, left, torn=False)
+
+
+def _clear(ground: Ground, tmp: str, *, torn: bool) -> None:
+    if ground.tree.is_edit(tmp, torn=torn):
+        save(ground, tmp)
+    else:
+        ground.tree.discard(tmp)
 
 
 def save(ground: Ground, path: str) -> str:

@@ -265,8 +265,9 @@ class Tree:
     def swap_in(self, staged: Staged) -> tuple[str | None, bool]:
         """Publish what was staged; never raises for an external edit, which wins.
 
-        Returns the temporary file that is left to :meth:`discard`, and whether
-        the content took its place.  Raises OSError.
+        Returns the temporary file that is left, and whether the content took its
+        place.  If so the file is to be discarded; if not it may be an edit too, for
+        somebody may be quicker twice.  Raises OSError.
         """
         if staged.tmp is None:
             return self._take_away(staged)
@@ -365,17 +366,18 @@ class Tree:
             return []
         return [f"{self._layout.tmp}/{item.name}" for item in items if not item.is_folder]
 
-    def is_edit(self, tmp: str) -> bool:
-        """Whether a temporary file is a document that no commit knew, swapped out in haste.
+    def is_edit(self, tmp: str, *, torn: bool) -> bool:
+        """Whether a temporary file is something that no commit knew, swapped out in haste.
 
-        What is torn is taken for what was being staged.  Raises StorageError.
+        With ``torn`` what is no document is taken for what was being staged.
+        Raises StorageError.
         """
         known = os.path.basename(tmp).split(".")[1:3]
         try:
             raw = self.read(tmp, None)
             return raw is not None and etag_of(self.codec.parse(raw.data)) not in known
         except Corrupt:
-            return False
+            return not torn
 
 
 def _not_a_document(path: str, key: Key | None, what: str) -> Corrupt:

@@ -214,9 +214,12 @@ class Meddling(FileSystem):
     """Lets somebody edit the tree just before a document gets its name."""
 
     meddle: Any = None
+    later: Any = None  # the second time
 
     def _before(self) -> None:
         meddle, self.meddle = self.meddle, None
+        if meddle is None:
+            meddle, self.later = self.later, None
         if meddle is not None:
             meddle()
 
@@ -290,6 +293,29 @@ def test_an_edit_between_the_check_and_a_delete_is_kept(
     fs.meddle = lambda: (folder / "a.json").write_text('{"n": "by hand"}')
     assert backend.apply([Edit(A, None)]) is not None
     assert (folder / "a.json").read_text() == '{"n": "by hand"}'
+
+
+@pytest.mark.parametrize("data", [TWO, None], ids=["update", "delete"])
+@pytest.mark.parametrize("edit", ['{"n": "by hand"}', "half a docu"])
+def test_of_two_edits_in_a_row_none_is_lost(
+    meddling: tuple[FileBackend, Meddling, Path], data: bytes | None, edit: str
+) -> None:
+    backend, fs, folder = meddling
+
+    def save(text: str) -> None:
+        (folder / ".new").write_text(text)
+        (folder / ".new").replace(folder / "a.json")
+
+    # The second comes when the first has been seen and is given its name back.
+    def first() -> None:
+        save(edit)
+        fs.later = lambda: save('{"n": "newer"}')
+
+    fs.meddle = first
+    assert backend.apply([Edit(A, data)]) is not None
+    kept = [path.read_text() for path in folder.parent.glob(".filestore/lost/*")]
+    assert sorted([*kept, (folder / "a.json").read_text()]) == sorted([edit, '{"n": "newer"}'])
+    assert list(folder.parent.glob(".filestore/tmp/*")) == []
 
 
 def test_a_file_removed_between_the_check_and_the_swap_is_published(
