@@ -82,9 +82,11 @@ class Day:
 
     def create(self):
         if not self.available("db"):
-            volume = self.backend.create_volume(1, "db", metadata={"team": "billing"})
-            with open(self.backend.driver.local_path(volume._ovo), "r+b") as disk:
-                disk.write(b"precious")
+            self.backend.create_volume(1, "db", metadata={"team": "billing"})
+        # Also in the life after one that ended between the two.
+        (volume,) = self.available("db")
+        with open(self.backend.driver.local_path(volume._ovo), "r+b") as disk:
+            disk.write(b"precious")
 
     def snapshot(self):
         if not cl.Snapshot.get_by_name("before"):

@@ -75,7 +75,8 @@ def test_an_older_orjson_gives_the_same_bytes(
         assert codec.parse(raw) == data
         with monkeypatch.context() as now:
             now.setattr("filestore.codec.canonical_form.orjson", orjson)
-            assert data == orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+            # The one that is installed may be an older one itself.
+            assert data == subject.conform(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
             assert raw == codec.encode(data)
 
     check()
