@@ -117,6 +117,10 @@ class Transaction:
         decided: list[tuple[tuple[str, str], Entry | None]] = []
         conflicts: list[Key] = []
         for edit in edits:
+            if edit.expected is ANY and not callable(edit.after):
+                # Not looked at, so that the commit tells whether somebody edited it unseen.
+                decided.append((edit.key, None if edit.after is None else Entry(edit.after)))
+                continue
             current = self.get(edit.key)
             if edit.expected is not ANY and edit.expected != _etag(current):
                 conflicts.append(edit.key)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
 from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
-from filestore.engine.journal import Journal
+from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.layout import CONFIG, RUNTIME, Layout, folder_mode
 from filestore.engine.lock import WriteLock
 from filestore.engine.state import Flag, State
@@ -139,23 +139,28 @@ class Ground:
         """Put on the disk what leads to the journal, once: a name lasts only from then on.
 
         A handle with no durability to keep may have made the store without.
-        Raises OSError.
+        Raises OSError, and SyncFailed.
         """
         if state.names_safe:
             return
-        fs, layout = self.fs, self.layout
-        fd = fs.open(layout.config, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fs.fsync(fd)
-        finally:
-            let_go(fs, fd)
+        layout = self.layout
+        self._sync(layout.config)
         for folder in (layout.journal, layout.runtime, layout.root):
-            sync_folder(fs, folder)
+            self._sync(folder)
         try:
-            sync_folder(fs, os.path.dirname(layout.root))
+            self._sync(os.path.dirname(layout.root))
         except PermissionError:
             pass  # not ours to look into, so not ours to have made
         state.set_names_safe()
+
+    def _sync(self, path: str) -> None:
+        fd = self.fs.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.fs.fsync(fd)
+        except OSError as error:
+            raise SyncFailed(error.errno, error.strerror, path) from error
+        finally:
+            let_go(self.fs, fd)
 
     def reattach(self) -> None:
         """Begin anew with what the path leads to now; the lock is to be taken again.

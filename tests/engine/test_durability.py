@@ -144,6 +144,29 @@ def test_a_put_does_not_write_over_an_edit_that_it_has_not_seen(tmp_path: Path) 
         assert path.read_text() == '{\n  "n": 2\n}\n'
 
 
+def test_a_transaction_does_not_write_over_an_edit_that_it_has_not_seen(tmp_path: Path) -> None:
+    with filestore.open(tmp_path / "store") as store:
+        store["volumes"]["a"] = {"n": 1}
+        path = tmp_path / "store" / "volumes" / "a.json"
+        path.write_text('{"n": "by hand"}')
+        with pytest.raises(Conflict, match="edited from outside"), store.transaction() as tx:
+            tx["volumes"]["b"] = {"n": 2}
+            tx["volumes"]["a"] = {"n": 2}
+        assert path.read_text() == '{"n": "by hand"}'
+        assert "b" not in store["volumes"]
+
+
+def test_a_store_reached_by_a_link_makes_its_names_last(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "store").mkdir()
+    (tmp_path / "other").symlink_to("real/store")
+    for path in (tmp_path / "link" / "new", tmp_path / "other"):
+        with filestore.open(path) as store:
+            store["volumes"]["a"] = {"n": 1}
+            assert store.check() == []
+
+
 def test_a_store_on_its_own_says_why_it_does_not_write(tmp_path: Path) -> None:
     filestore.open(tmp_path / "store").close()
     with (
