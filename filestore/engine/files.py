@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -192,11 +193,12 @@ class FileBackend:
     def _journal_bytes(self) -> int:
         ground = self._ground
         total = 0
-        for number in ground.journal.numbers():
-            try:
-                total += ground.fs.lstat(ground.journal.path(number)).st_size
-            except FileNotFoundError:
-                continue  # trimmed meanwhile
+        try:
+            for number in ground.journal.numbers():
+                with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
+                    total += ground.fs.lstat(ground.journal.path(number)).st_size
+        except OSError as error:
+            raise storage_error(error, ground.layout.journal, None) from error
         return total
 
     def close(self) -> None:

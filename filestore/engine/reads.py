@@ -78,7 +78,10 @@ class Reads:
     def _begin_alone(self) -> None:
         """Read the tree as recovery would make it, in memory only."""
         ground = self._ground
-        found = recovery.scan(ground.journal, ground.config.id)
+        try:
+            found = recovery.scan(ground.journal, ground.config.id)
+        except OSError as error:
+            raise storage_error(error, ground.layout.journal, None) from error
         ground.damage = found.lost
         self._state = None
         self._words = [_NOT_SEEN] * (COMMITTED + 1)
@@ -87,10 +90,9 @@ class Reads:
         self._pending.clear()
         for want in recovery.wanted(found.commits):
             try:
-                content, _ = recover.examine(ground, want.key)
+                step, _ = recover.lacking(ground, want, rebooted=True)
             except StorageError:
                 continue  # it is told by who reads the document
-            step = recovery.decide(want, content, rebooted=True)
             if step is not None:
                 entry = None if step.after is None else Entry(step.after)
                 self._pending[want.key] = (1 << 63, entry)
@@ -232,7 +234,7 @@ class Reads:
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
         with self.mutex:
-            self._catch_up_if_behind()
+            self.catch_up()
             # Copied, never changed in place: it may be walked at this moment.
             self._observers = [*self._observers, observer]
 
@@ -241,10 +243,6 @@ class Reads:
                 self._observers = [one for one in self._observers if one is not observer]
 
         return end
-
-    def _catch_up_if_behind(self) -> None:
-        if self._words[COMMITTED] != self._seen:
-            self._catch_up()
 
     # -- reads --------------------------------------------------------------------
 
@@ -281,22 +279,19 @@ class Reads:
         named = Key(*key)
         while True:
             seen = self._seen
+            hit = self._pending.get(key)  # once more: a commit may have come since it was looked at
+            if hit is not None and self._unpublished(hit[0]):
+                return hit[1]
             try:
                 loaded = self._ground.tree.load(named, self._ground.layout.path(named))
             except Corrupt:
                 self._entries.pop(key, None)
                 raise
-            if self._state is None or self._words[COMMITTED] == seen == self._seen:
-                break
-            self._catch_up_if_behind()
-            hit = self._pending.get(key)
-            if hit is not None and self._unpublished(hit[0]):
-                return hit[1]
-        if loaded is None:
-            self._entries.pop(key, None)
-        else:
-            self._entries[named] = loaded
-        return loaded
+            with self.mutex:  # what is remembered must be of the revision that is said to be seen
+                if self._state is None or self._words[COMMITTED] == seen == self._seen:
+                    self.remember(named, loaded)
+                    return loaded
+            self.catch_up()
 
     def holds(self, edit: Edit) -> bool:
         """Whether an edit changes nothing, as far as can be told without the write lock.

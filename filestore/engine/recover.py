@@ -145,12 +145,19 @@ def _rewrite(ground: Ground, wants: Iterable[Wanted]) -> None:
 def publish(ground: Ground, wants: Iterable[Wanted], *, rebooted: bool) -> None:
     """Give every file what the journal says it should hold, external edits apart (J2, J4)."""
     for want in wants:
-        found, entry = examine(ground, want.key)
-        if rebooted and found is not None and _torn(ground, want, found):
-            found, entry = Content(None, found.raw), None
-        step = recovery.decide(want, found, rebooted=rebooted)
+        step, entry = lacking(ground, want, rebooted=rebooted)
         if step is not None:
             carry_out(ground, step, entry)
+
+
+def lacking(
+    ground: Ground, want: Wanted, *, rebooted: bool
+) -> tuple[Step | None, FileEntry | None]:
+    """What one file still needs, and what it holds."""
+    found, entry = examine(ground, want.key)
+    if rebooted and found is not None and _torn(ground, want, found):
+        found, entry = Content(None, found.raw), None
+    return recovery.decide(want, found, rebooted=rebooted), entry
 
 
 def _torn(ground: Ground, want: Wanted, found: Content) -> bool:

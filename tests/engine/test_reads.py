@@ -1,0 +1,97 @@
+"""Reads beside commits of other threads, and reads without a shared state."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from filestore.codec import canonical
+from filestore.engine.files import FileBackend
+from filestore.engine.fs import FileSystem, Item
+from filestore.errors import StorageError
+from filestore.model import Edit, Key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A = Key("volumes", "a")
+ONE, TWO, THREE = (canonical({"n": n, "text": "x" * 50}) for n in range(3))
+
+
+class Between(FileSystem):
+    """Lets something happen between two calls of a read."""
+
+    at_lstat: Any = None
+    no_scan = False
+
+    def lstat(self, path: str) -> os.stat_result:  # type: ignore[override]
+        then, self.at_lstat = self.at_lstat, None
+        if then is not None:
+            then()
+        return os.lstat(path)
+
+    def scan(self, path: str) -> list[Item]:
+        if self.no_scan:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return super().scan(path)
+
+
+def test_a_commit_beside_a_read_is_not_taken_for_an_edit_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is read in the tick in which it was written.
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: 1 << 62)
+    fs = Between()
+    backend = FileBackend(tmp_path / "store", fs=fs, durability="normal", background=False)
+    backend.apply([Edit(A, ONE)])
+    backend.checkpoint()
+    assert backend.get(A) is not None
+
+    def commit() -> None:
+        os.utime(tmp_path / "store" / "volumes" / "a.json")
+        backend.apply([Edit(A, TWO)])
+
+    fs.at_lstat = commit
+    entry = backend.get(A)
+    assert entry is not None
+    assert entry.data == TWO
+    backend.checkpoint()
+    assert backend.apply([Edit(A, THREE)]) is not None
+    backend.close()
+
+
+def test_a_store_that_cannot_be_recovered_here_shows_a_torn_document_whole(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    backend = FileBackend(root, codec="yaml", background=False)
+    backend.apply([Edit(A, ONE)])
+    path = root / "volumes" / "a.yaml"
+    whole = path.read_bytes()
+    # As after a power cut: no shared state, and of the file only the beginning.
+    (root / ".filestore" / "state").unlink()
+    path.write_bytes(whole[: whole.index(b"text")])
+    with_readers_eyes = FileBackend(root, readonly=True)
+    entry = with_readers_eyes.get(A)
+    assert entry is not None
+    assert entry.data == ONE
+    with_readers_eyes.close()
+    backend.close()
+
+
+def test_a_journal_that_cannot_be_looked_at_is_told_as_what_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    FileBackend(root).close()
+    (root / ".filestore" / "state").unlink()
+    fs = Between()
+    fs.no_scan = True
+    with pytest.raises(StorageError):
+        FileBackend(root, readonly=True, fs=fs)
+    fs.no_scan = False
+    backend = FileBackend(root, fs=fs, background=False)
+    fs.no_scan = True
+    with pytest.raises(StorageError):
+        backend.stats()
+    fs.no_scan = False
+    backend.close()
