@@ -342,6 +342,8 @@ def _make_folders(fs: FileSystem, path: str, mode: int) -> list[str]:
     made = []
     try:
         fresh = make_folder(fs, path, mode)
+    except Corrupt:
+        return []  # a link, which may lead to a folder; what it does not lead to, is told next
     except FileNotFoundError:
         made = _make_folders(fs, os.path.dirname(path), mode)
         fresh = make_folder(fs, path, mode)  # once more, not until it works: /proc takes none
