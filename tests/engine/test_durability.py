@@ -150,8 +150,7 @@ def test_a_transaction_does_not_write_over_an_edit_that_it_has_not_seen(tmp_path
         path = tmp_path / "store" / "volumes" / "a.json"
         path.write_text('{"n": "by hand"}')
         with pytest.raises(Conflict, match="edited from outside"), store.transaction() as tx:
-            tx["volumes"]["b"] = {"n": 2}
-            tx["volumes"]["a"] = {"n": 2}
+            tx["volumes"].update({"b": {"n": 2}, "a": {"n": 2}})
         assert path.read_text() == '{"n": "by hand"}'
         assert "b" not in store["volumes"]
 
