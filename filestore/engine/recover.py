@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from filestore.backend import Entry
 from filestore.engine import record, recovery
 from filestore.engine.ground import Durability, poison
-from filestore.engine.journal import SyncFailed
+from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
 from filestore.engine.tree import FileEntry, make_folder, storage_error
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filestore.engine.ground import Ground
     from filestore.engine.recovery import Wanted
     from filestore.engine.state import State
-    from filestore.model import Key
+    from filestore.model import Commit, Key
 
 
 def bring_to_order(ground: Ground) -> None:
@@ -65,7 +65,7 @@ def _rebuild(ground: Ground, state: State) -> None:
     number, _ = unpack(found.end.position)
     for stale in ground.journal.numbers():
         if stale > number > 0:
-            ground.journal.close()
+            ground.journal.close_tail()
             ground.fs.unlink(ground.journal.path(stale))  # nothing in it ever counted
     if found.loose:
         ground.journal.erase(found.end, sync=sync)
@@ -103,7 +103,7 @@ def publish_pending(ground: Ground, state: State) -> None:
         except SyncFailed as error:
             raise poison(ground, state, error) from error
         state.set_synced(committed.revision)
-    commits = [commit for commit, _ in ground.journal.read(published, committed)]
+    commits = _commits(ground, published, committed)
     publish(ground, recovery.wanted(commits), rebooted=False)
     state.set_published(committed)
 
@@ -112,7 +112,7 @@ def _write_anew(ground: Ground, state: State) -> None:
     """A sync failed: trust the disk with nothing that it was given since it was last known."""
     committed, checkpoint = state.committed, state.checkpoint
     journal = ground.journal
-    since = [commit for commit, _ in journal.read(checkpoint, committed)]
+    since = _commits(ground, checkpoint, committed)
     unsafe = [commit for commit in since if commit.revision > state.synced]
     first = Mark(min(state.synced, committed.revision), committed.position)
     tail, offset = journal.rotate(first, checkpoint=checkpoint.revision)
@@ -129,6 +129,15 @@ def _write_anew(ground: Ground, state: State) -> None:
     state.set_synced(committed.revision)
     state.set_flags(Flag(0))
     state.clear_holder()
+
+
+def _commits(ground: Ground, start: Mark, end: Mark) -> list[Commit]:
+    """Read with a descriptor of its own: the handle's may be in use by a thread that reads."""
+    journal = Journal(ground.fs, ground.layout, ground.config.id)
+    try:
+        return [commit for commit, _ in journal.read(start, end)]
+    finally:
+        journal.close_reader()
 
 
 def _rewrite(ground: Ground, wants: Iterable[Wanted]) -> None:

@@ -80,11 +80,11 @@ class Writer:
                 ground.reattach()
             state = ground.check_writable()
             ground.lock.acquire(wait, state)
+        if state.generation != self._generation:
+            ground.journal.close_tail()  # another one may have its number, to be recovered too
         if not state.in_order:
             recover.bring_to_order(ground)
-        if state.generation != self._generation:
-            ground.journal.close_tail()  # another one may have its number
-            self._generation = state.generation
+        self._generation = state.generation
         if reads.behind(state):
             reads.recovered()
         ground.lock.sign(state)
