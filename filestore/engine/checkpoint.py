@@ -69,7 +69,7 @@ class Checkpointer:
             if begun is None:
                 return
             start, end = begun
-            self._sync(self._keys(start, end))
+            self.sync(self._keys(start, end))
             self._write_down(end, wait)
 
     def _begin(self, wait: float | None) -> tuple[Mark, Mark] | None:
@@ -105,7 +105,7 @@ class Checkpointer:
         finally:
             journal.close()
 
-    def _sync(self, keys: set[Key]) -> None:
+    def sync(self, keys: set[Key]) -> None:
         """Put the files, and the names of files and folders, on the disk."""
         ground = self._ground
         fs, layout = ground.fs, ground.layout

@@ -162,7 +162,7 @@ class FileBackend:
 
     def repair(self) -> list[Problem]:
         self._check_open()
-        return inspection.repair(self._ground, self._reads, self._writer)
+        return inspection.repair(self._ground, self._reads, self._writer, self._checkpointer)
 
     def checkpoint(self) -> None:
         self._check_open()

@@ -9,7 +9,7 @@ from filestore.engine import recover, recovery
 from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG
 from filestore.engine.names import decode_collection, decode_id
-from filestore.engine.state import Mark
+from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import storage_error
 from filestore.errors import Corrupt, FilestoreError
 from filestore.model import Key, Problem, Severity
@@ -17,6 +17,7 @@ from filestore.model import Key, Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from filestore.engine.checkpoint import Checkpointer
     from filestore.engine.fs import Item
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
@@ -146,14 +147,16 @@ def _key(ground: Ground, path: str) -> Key | None:
     return None
 
 
-def repair(ground: Ground, reads: Reads, writer: Writer) -> list[Problem]:
+def repair(
+    ground: Ground, reads: Reads, writer: Writer, checkpointer: Checkpointer
+) -> list[Problem]:
     """Bring the store to order; a damaged journal is moved to ``lost/``, never deleted.
 
     Returns the problems that are left.
     """
     if ground.readonly:
         ground.check_writable()
-    if _replace_journal(ground):
+    if _replace_journal(ground, reads, checkpointer):
         reads.begin()
     ground.refusal = None
     ground.trouble = None
@@ -166,12 +169,13 @@ def repair(ground: Ground, reads: Reads, writer: Writer) -> list[Problem]:
     return check(ground, reads)
 
 
-def _replace_journal(ground: Ground) -> bool:
-    """Publish what can still be read of a damaged journal, and begin a new one after it.
+def _replace_journal(ground: Ground, reads: Reads, checkpointer: Checkpointer) -> bool:
+    """Publish what can still be read of a damaged journal, and go on in a new segment.
 
-    Whether that was needed.
+    Whether that was needed.  The old segments are moved away last, so that whoever dies
+    in between leaves a journal that knows how far it was.
     """
-    fs, layout, lock = ground.fs, ground.layout, ground.lock
+    layout, lock, journal = ground.layout, ground.lock, ground.journal
     outermost = not lock.owned
     try:
         if outermost:
@@ -181,19 +185,27 @@ def _replace_journal(ground: Ground) -> bool:
         if state is None:
             raise ground.refusal or Corrupt(f"{layout.root}: cannot be repaired here")
         limit = state.committed if state.valid else None
-        found = recovery.scan(ground.journal, ground.config.id, limit=limit, whole=True)
+        found = recovery.scan(journal, ground.config.id, limit=limit, whole=True)
         if not found.damage:
             ground.damage = []
             return False
         recover.publish(ground, recovery.wanted(found.commits), rebooted=not state.valid)
         last = max([found.end.revision, *(damage.last for damage in found.damage)])
-        ground.journal.close()
-        recover.save_folder(ground, layout.journal)
-        ground.journal = Journal(fs, layout, ground.config.id)
-        end = Mark(last, 0)
-        tail, offset = ground.journal.rotate(end, checkpoint=last)
-        mark = Mark(last, tail.number << 40 | offset)
+        checkpointer.sync({key for commit in found.commits for key, _, _ in commit.ops})
+        state.disown()  # the old end counts no more
+        ended, _ = unpack(found.end.position)
+        numbers = journal.numbers()
+        for number in numbers:
+            if number > ended:
+                recover.save(ground, journal.path(number))  # nothing in it counts
+        tail, offset = journal.rotate(Mark(last, found.end.position), checkpoint=last)
+        mark = Mark(last, position(tail.number, offset))
         state.rebuild(mark, mark)
+        for number in numbers:
+            if number <= ended:
+                recover.save(ground, journal.path(number))
+        with reads.mutex:
+            journal.close_reader()
         ground.damage = []
         return True
     except OSError as error:

@@ -256,10 +256,3 @@ def save(ground: Ground, path: str) -> str:
             continue
         return target
     raise OSError(f"{layout.lost}: too many files; remove some")
-
-
-def save_folder(ground: Ground, path: str) -> str:
-    """Move a runtime folder to ``lost/`` and make an empty one in its place; where to."""
-    target = save(ground, path)
-    make_folder(ground.fs, path, ground.layout.folder_mode)
-    return target

@@ -163,10 +163,14 @@ class State:
             return False
         return (stat.st_ino, stat.st_dev) == self._file
 
+    def disown(self) -> None:
+        """Have nobody begin with it: it is about to be rebuilt.  Under the write lock."""
+        self.words[0] = 0
+
     def rebuild(self, committed: Mark, checkpoint: Mark) -> None:
         """Start anew, all that is committed being published.  Under the write lock."""
         words = self.words
-        words[0] = 0
+        self.disown()
         words[_GENERATION] = (words[_GENERATION] + 1) & _WORD
         words[1], words[2] = self._boot
         words[3], words[4] = (part & _WORD for part in self._file)
