@@ -6,11 +6,12 @@ a snapshot view), so it is as fresh as that and costs nothing to keep.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import ItemsView, Mapping, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from filestore.codec import canonical, decode
-from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound
+from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound, StorageError
 from filestore.model import ANY, Edit, Key, Record
 from filestore.patch import merge_patch
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from filestore.model import Commit, Document, Expected, Revision
 
 T = TypeVar("T")
+
+Unreadable: TypeAlias = Corrupt | StorageError
+"""Why one document cannot be read, which says nothing of the others."""
+
+_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class _Absent:
@@ -62,10 +68,12 @@ class ReadCollection(Mapping[str, "Document"]):
     the ids of the moment, those of unreadable documents included.
 
     **Unreadable documents.** A document whose file cannot be parsed raises
-    :class:`~filestore.errors.Corrupt` when it is read by its id.  :meth:`find` leaves it
-    out (``store.check()`` lists it), or reports it to ``on_corrupt``.  Iterating
-    :meth:`values` and :meth:`items` gives every readable document first and
-    then raises Corrupt: nothing is hidden, and no copy is short without an error.
+    :class:`~filestore.errors.Corrupt` when it is read by its id, one whose file gives no
+    permission StorageError.  :meth:`find` leaves it out (``store.check()`` lists it), or
+    reports it to ``on_corrupt``.  Iterating :meth:`values` and :meth:`items` gives every
+    readable document first and then raises that error: nothing is hidden, and no copy is
+    short without an error.  Trouble that is not of one document alone (no descriptor left, a
+    failing disk) is raised at once.
     """
 
     __slots__ = ("_ground", "_name")
@@ -117,7 +125,7 @@ class ReadCollection(Mapping[str, "Document"]):
         return Record(Key(self._name, id), decode(entry.data), entry.etag, revision)
 
     def find(
-        self, on_corrupt: Callable[[Corrupt], object] | None = None, /, **fields: Any
+        self, on_corrupt: Callable[[Unreadable], object] | None = None, /, **fields: Any
     ) -> list[Record]:
         """The documents in which every given top-level field has the given value.
 
@@ -127,8 +135,8 @@ class ReadCollection(Mapping[str, "Document"]):
         may show in some of the records; ``store.snapshot()`` gives one moment.
 
         Documents that cannot be read are left out, since nobody can tell whether they
-        match; each is passed as a Corrupt to ``on_corrupt``, which may raise it.
-        Raises InvalidDocument for a value that no document can hold.
+        match; the error of each (see the class) is passed to ``on_corrupt``, which may raise it.
+        Raises InvalidDocument for a value that no document can hold, StorageError.
         """
         # Canonical bytes let most documents be passed over without decoding them.
         needles = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
@@ -176,19 +184,24 @@ class ReadCollection(Mapping[str, "Document"]):
         key = Key(self._name, str(id))
         return NotFound(f"there is no document {key} in {self._ground.location}", key=key)
 
-    def _entries(self, on_corrupt: Callable[[Corrupt], object]) -> Iterator[tuple[str, Entry]]:
-        """Every document that is there when its turn comes; Corrupt ones are reported."""
+    def _entries(self, on_corrupt: Callable[[Unreadable], object]) -> Iterator[tuple[str, Entry]]:
+        """Every document that is there when its turn comes; unreadable ones are reported."""
         for id in self._ground.ids(self._name):
             try:
                 entry = self._ground.get((self._name, id))
             except Corrupt as error:
                 on_corrupt(error)
                 continue
+            except StorageError as error:
+                if error.errno not in _OF_ONE_FILE:
+                    raise
+                on_corrupt(error)
+                continue
             if entry is not None:
                 yield id, entry
 
     def _decoded(self) -> Iterator[tuple[str, Document]]:
-        unreadable: list[Corrupt] = []
+        unreadable: list[Unreadable] = []
         for id, entry in self._entries(unreadable.append):
             yield id, decode(entry.data)
         if unreadable:
@@ -353,7 +366,7 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
 
 
 class _Values(ValuesView["Document"]):
-    """Skips what vanishes meanwhile; raises Corrupt at the end, not on the way."""
+    """Skips what vanishes meanwhile; raises what is unreadable at the end, not on the way."""
 
     def __init__(
         self, collection: ReadCollection, decoded: Callable[[], Iterator[tuple[str, Document]]]
@@ -369,7 +382,7 @@ class _Values(ValuesView["Document"]):
 
 
 class _Items(ItemsView[str, "Document"]):
-    """Skips what vanishes meanwhile; raises Corrupt at the end, not on the way."""
+    """Skips what vanishes meanwhile; raises what is unreadable at the end, not on the way."""
 
     def __init__(
         self, collection: ReadCollection, decoded: Callable[[], Iterator[tuple[str, Document]]]
@@ -381,7 +394,7 @@ class _Items(ItemsView[str, "Document"]):
         return self._decoded()
 
 
-def _ignore(error: Corrupt) -> None:
+def _ignore(error: Unreadable) -> None:
     """What :meth:`ReadCollection.find` does about a document that cannot be read."""
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore.codec import canonical
+from filestore.collection import Collection, Unreadable
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem, Item
 from filestore.errors import StorageError
 from filestore.model import Edit, Key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 A = Key("volumes", "a")
@@ -26,6 +28,13 @@ class Between(FileSystem):
 
     at_lstat: Any = None
     no_scan = False
+    refused = (0, "")  # what opening which file says
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:  # type: ignore[override]
+        number, ending = self.refused
+        if number and path.endswith(ending):
+            raise OSError(number, os.strerror(number), path)
+        return os.open(path, flags, mode)
 
     def lstat(self, path: str) -> os.stat_result:  # type: ignore[override]
         then, self.at_lstat = self.at_lstat, None
@@ -95,3 +104,40 @@ def test_a_journal_that_cannot_be_looked_at_is_told_as_what_it_is(tmp_path: Path
         backend.stats()
     fs.no_scan = False
     backend.close()
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Iterator[tuple[Collection, Between]]:
+    """A collection of three documents of which nothing was read."""
+    root = tmp_path / "store"
+    maker = FileBackend(root, background=False)
+    maker.apply([Edit(Key("volumes", id), ONE) for id in "abc"])
+    maker.close()
+    fs = Between()
+    backend = FileBackend(root, fs=fs, background=False)
+    yield Collection(backend, "volumes"), fs
+    backend.close()
+
+
+def test_a_document_without_permission_hides_no_other(listed: tuple[Collection, Between]) -> None:
+    volumes, fs = listed
+    fs.refused = errno.EACCES, "/b.json"
+    reported: list[Unreadable] = []
+    assert sorted(one.key.id for one in volumes.find(reported.append)) == ["a", "c"]
+    assert [(type(one), one.key) for one in reported] == [(StorageError, ("volumes", "b"))]
+    items = iter(volumes.items())
+    assert sorted([next(items)[0], next(items)[0]]) == ["a", "c"]
+    with pytest.raises(StorageError, match="no permission"):
+        next(items)
+    fs.refused = 0, ""
+    assert len(volumes.find()) == 3
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_trouble_that_is_not_of_one_document_makes_no_listing_shorter(
+    listed: tuple[Collection, Between], number: int
+) -> None:
+    volumes, fs = listed
+    fs.refused = number, ".json"
+    with pytest.raises(StorageError):
+        volumes.find()
