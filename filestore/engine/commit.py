@@ -225,12 +225,14 @@ class Committer:
             )
             if level is Durability.FULL:
                 ground.journal.sync()
-                state.set_synced(revision)
             with reads.mutex:
                 for step, position in enumerate(positions, 1):
                     mark = Mark(end.revision + step, position)
                     state.set_committed(mark)
                 reads.note(commits, mark)
+            if level is Durability.FULL:
+                # Not before: a revision that is taken back is given to another commit.
+                state.set_synced(revision)
         except BaseException as error:
             shown = state.committed.revision - end.revision  # an interrupt may come in between
             for ready in staged.values():

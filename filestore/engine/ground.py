@@ -168,10 +168,14 @@ class Ground:
         The old state is not closed: other threads may be reading it, and it goes
         with the last of them.
         """
-        self.state = None
+        old, self.state = self.state, None
         self.journal.close()
         self.lock.close()
-        self.attach()
+        try:
+            self.attach()
+        except BaseException:
+            self.state = old  # so that the next write tries again
+            raise
 
     def detach(self) -> None:
         if self.state is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
 import filestore
-from filestore import Conflict, ReadOnly
+from filestore import Conflict, ReadOnly, StorageError
 from filestore.codec import canonical
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
+from filestore.engine.state import State
 from filestore.model import Edit, Key
 
 if TYPE_CHECKING:
@@ -183,3 +186,49 @@ def test_closing_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     with writer.exclusive():
         reader.close()  # or it waits for an hour
     writer.close()
+
+
+def test_a_commit_that_is_taken_back_leaves_no_revision_that_counts_as_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    backend = FileBackend(root, background=False)
+    backend.apply([Edit(A, ONE)])
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "set_committed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            backend.apply([Edit(Key("volumes", "b"), ONE)])
+    order = Order()
+    late = FileBackend(root, fs=order, durability="normal", background=False)
+    late.apply([Edit(Key("volumes", "b"), ONE)])  # gets the same revision
+    order.calls.clear()
+    late.checkpoint()
+    assert order.calls[:2] == ["fdatasync", "name b.json"], "J1"
+    late.close()
+    backend.close()
+
+
+def test_a_handle_that_could_not_open_its_store_anew_tries_again(tmp_path: Path) -> None:
+    class Full(FileSystem):
+        refused = False
+
+        def open(self, path: str, flags: int, mode: int = 0o777) -> int:  # type: ignore[override]
+            if self.refused and path.endswith("/state"):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+            return os.open(path, flags, mode)
+
+    root, fs = tmp_path / "store", Full()
+    backend = FileBackend(root, fs=fs, background=False)
+    backend.apply([Edit(A, ONE)])
+    backend.checkpoint()
+    shutil.rmtree(root / ".filestore")
+    fs.refused = True
+    with pytest.raises(StorageError, match="too many open files"):
+        backend.apply([Edit(A, TWO)])
+    fs.refused = False
+    assert backend.apply([Edit(A, TWO)]) is not None
+    backend.close()
