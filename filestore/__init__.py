@@ -13,9 +13,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from filestore.collection import Collection, ReadCollection
 from filestore.errors import (
     Closed,
     Conflict,
@@ -30,25 +30,26 @@ from filestore.errors import (
     StorageError,
     UnsupportedFormat,
 )
-from filestore.model import (
-    ANY,
-    Change,
-    Commit,
-    Edit,
-    Key,
-    Op,
-    Origin,
-    Problem,
-    Record,
-    Severity,
-)
-from filestore.store import Store
-from filestore.subscription import Subscription
-from filestore.transaction import Transaction
-from filestore.view import View
 
 if TYPE_CHECKING:
     from filestore.backend import Backend
+    from filestore.collection import Collection, ReadCollection
+    from filestore.model import (
+        ANY,
+        Change,
+        Commit,
+        Edit,
+        Key,
+        Op,
+        Origin,
+        Problem,
+        Record,
+        Severity,
+    )
+    from filestore.store import Store
+    from filestore.subscription import Subscription
+    from filestore.transaction import Transaction
+    from filestore.view import View
 
 __version__ = "0.1.0"
 
@@ -83,6 +84,35 @@ __all__ = [
     "View",
     "open",
 ]
+
+
+# Loaded when first asked for (PEP 562): orjson and what it imports are most of the time that
+# importing the store takes, and a program that only catches our errors needs none of it.
+_HOMES: Final = {
+    "Collection": "collection",
+    "ReadCollection": "collection",
+    **dict.fromkeys(
+        ("ANY", "Change", "Commit", "Edit", "Key", "Op", "Origin", "Problem", "Record", "Severity"),
+        "model",
+    ),
+    "Store": "store",
+    "Subscription": "subscription",
+    "Transaction": "transaction",
+    "View": "view",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
 
 
 def open(  # noqa: PLR0917  # the order is the API's, settled
@@ -142,4 +172,6 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
             watch=watch,
             file_mode=file_mode,
         )
+    from filestore.store import Store
+
     return Store(backend, actor=actor)

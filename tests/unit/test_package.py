@@ -78,8 +78,16 @@ def test_all_is_complete() -> None:
         for name, value in vars(filestore).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    # What `from __future__` and `typing` leave behind.
-    assert public - {"annotations", "TYPE_CHECKING"} == set(filestore.__all__)
+    # What importing `__future__`, `typing` and `importlib` leaves behind.
+    public -= {"annotations", "TYPE_CHECKING", "Final", "import_module"}
+    late = set(filestore._HOMES)
+    assert public | late == set(filestore.__all__)
+    assert late <= set(dir(filestore))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        filestore.nope  # type: ignore[attr-defined]  # noqa: B018  # looking is the test
 
 
 def test_every_error_is_public() -> None:
