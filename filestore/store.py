@@ -101,17 +101,21 @@ class Store:
             with outer.nested(actor, message):
                 yield outer
             return
+        transaction: Transaction | None = None
         try:
             with self._backend.exclusive():
                 transaction = Transaction(self._backend, actor=actor, message=message)
-                self._ground.begin(transaction)
                 try:
+                    self._ground.begin(transaction)
                     yield transaction
                     transaction.commit(self._ground.actor)
                 finally:
-                    transaction.end()
-                    self._ground.end()
+                    self._ground.end(transaction)
         finally:
+            # Once more, for an interrupt may have cut the first time short: a transaction that is
+            # over and still joined would swallow whatever the thread writes from here on.
+            if transaction is not None:
+                self._ground.end(transaction)
             if self._closed:
                 self._backend.close()
 
@@ -244,15 +248,19 @@ class _Ground:
         self._transaction = transaction
         self.get = self._get_joined
 
-    def end(self) -> None:
-        """Have everybody read and write the backend again."""
-        self.get = self._backend.get
-        self._transaction = None
+    def end(self, transaction: Transaction) -> None:
+        """Have everybody read and write the backend again; repeatable."""
+        transaction.end()
+        if self._transaction is transaction:
+            self.get = self._backend.get
+            self._transaction = None
 
     def joined(self) -> Transaction | None:
         """The calling thread's transaction."""
         transaction = self._transaction
-        return transaction if transaction is not None and transaction.mine else None
+        if transaction is None or transaction.ended or not transaction.mine:
+            return None
+        return transaction
 
     @property
     def location(self) -> str:

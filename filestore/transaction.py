@@ -189,6 +189,11 @@ class Transaction:
         """Whether the calling thread, of this process, is the one that began the transaction."""
         return _caller() == self._owner
 
+    @property
+    def ended(self) -> bool:
+        """Whether its block has ended."""
+        return self._ended
+
     def _require_active(self) -> None:
         if self._ended or self._doomed:
             raise Closed(
