@@ -7,17 +7,17 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-import filestore.engine
+import filestore
 from tests.processes.actors import assert_sound, quiet, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENGINE = filestore.engine.__path__[0]
+PACKAGE = filestore.__path__[0]
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt ahead of the nth line of the engine."""
+    """Raises KeyboardInterrupt ahead of the nth line of the package."""
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -29,7 +29,7 @@ class Interrupt:
         sys.settrace(None)
 
     def _enter(self, frame: Any, event: str, argument: object) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(ENGINE) else None
+        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
     def _line(self, frame: Any, event: str, argument: object) -> Any:
         if event == "line" and self.left > 0 and not _only_a_mark(frame):
