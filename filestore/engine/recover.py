@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from filestore.backend import Entry
 from filestore.engine import record, recovery
-from filestore.engine.ground import Durability, poison
+from filestore.engine.ground import poison
 from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
@@ -61,15 +61,14 @@ def _rebuild(ground: Ground, state: State) -> None:
             f"{first.path}: the journal is damaged ({first.reason})", path=first.path
         )
     ground.damage = []
-    sync = ground.durability is not Durability.OFF
     number, _ = unpack(found.end.position)
     for stale in ground.journal.numbers():
         if stale > number > 0:
             ground.journal.close_tail()
             ground.fs.unlink(ground.journal.path(stale))  # nothing in it ever counted
     if found.loose:
-        ground.journal.erase(found.end, sync=sync)
-    if sync and number:
+        ground.journal.erase(found.end, sync=True)
+    if number:
         ground.journal.sync_segment(number)
     publish(ground, recovery.wanted(found.commits), rebooted=True)
     sweep(ground)
@@ -78,10 +77,9 @@ def _rebuild(ground: Ground, state: State) -> None:
 
 def _finish(ground: Ground, state: State) -> None:
     """A process died, or gave up, in the middle of a commit."""
-    sync = ground.durability is not Durability.OFF
     committed = state.committed
     if committed.revision or committed.position:
-        ground.journal.erase(committed, sync=sync)
+        ground.journal.erase(committed, sync=True)
     publish_pending(ground, state)
     sweep(ground)
     state.set_flags(Flag(0))
