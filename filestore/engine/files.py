@@ -226,8 +226,10 @@ class FileBackend:
             self._reads.close()
             try:
                 ground.lock.acquire_threads(ground.lock_timeout, None)
-                ground.detach()
-                ground.lock.close()
+                try:
+                    ground.detach()
+                finally:
+                    ground.lock.close()
             finally:
                 ground.lock.release(None)
 

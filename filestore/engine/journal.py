@@ -312,21 +312,24 @@ class Journal:
 
     def close_tail(self) -> None:
         """Have the next append look anew at what it appends to.  Under the write lock."""
-        if self._tail is not None:
-            let_go(self._fs, self._tail.fd)
-            self._tail = None
+        # Forgotten first: an interrupt must not leave a closed one here.
+        tail, self._tail = self._tail, None
         self._size = 0
+        if tail is not None:
+            let_go(self._fs, tail.fd)
 
     def close_reader(self) -> None:
         """Have the next reading look anew at what it reads."""
-        if self._reader is not None:
-            let_go(self._fs, self._reader.fd)
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            let_go(self._fs, reader.fd)
 
     def close(self) -> None:
         """Close the descriptors; they are opened again when needed."""
-        self.close_tail()
-        self.close_reader()
+        try:
+            self.close_tail()
+        finally:
+            self.close_reader()
 
 
 def _commit(payload: bytes, path: str, at: int) -> Commit:
