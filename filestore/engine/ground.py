@@ -178,12 +178,9 @@ class Ground:
             raise
 
     def detach(self) -> None:
-        """Let go of the state and the journal.
-
-        The state is not unmapped here: other threads may be reading it, and it
-        goes with the last of them.
-        """
-        self.state = None
+        if self.state is not None:
+            self.state.close()
+            self.state = None
         self.journal.close()
 
 

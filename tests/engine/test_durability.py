@@ -6,16 +6,15 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 import filestore
-from filestore import Closed, Conflict, ReadOnly, StorageError
+from filestore import Conflict, ReadOnly, StorageError
 from filestore.codec import canonical
 from filestore.engine.files import FileBackend
-from filestore.engine.fs import FileSystem, Item
+from filestore.engine.fs import FileSystem
 from filestore.engine.state import State
 from filestore.model import Edit, Key
 
@@ -232,25 +231,4 @@ def test_a_handle_that_could_not_open_its_store_anew_tries_again(tmp_path: Path)
         backend.apply([Edit(A, TWO)])
     fs.refused = False
     assert backend.apply([Edit(A, TWO)]) is not None
-    backend.close()
-
-
-def test_what_another_thread_is_about_survives_a_close(tmp_path: Path) -> None:
-    class Closing(FileSystem):
-        backend: FileBackend | None = None
-
-        def scan(self, path: str) -> list[Item]:
-            backend, self.backend = self.backend, None
-            if backend is not None:
-                backend.close()
-            return super().scan(path)
-
-    fs = Closing()
-    backend = FileBackend(tmp_path / "store", background=False)
-    looking = FileBackend(tmp_path / "store", fs=fs, background=False)
-    backend.apply([Edit(A, ONE)])
-    fs.backend = looking
-    with suppress(Closed):  # and not what a released mapping raises
-        looking.check()
-    assert fs.backend is None, "it was closed on the way"
     backend.close()
