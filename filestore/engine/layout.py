@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 RUNTIME: Final = ".filestore"
 CONFIG: Final = "filestore.yaml"
-MAX_FANOUT: Final = 2
 _MAX_WAYS: Final = 4096  # with two levels of fan-out a collection has 65,536 folders
 _MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _NOT_SEEN: Final = -1
 _PENDING_SWEEP: Final = 256
-Observer = "Callable[[Sequence[Commit] | None], None]"
 
 
 class Reads:
@@ -103,10 +102,6 @@ class Reads:
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
         return self._seen
-
-    @property
-    def at(self) -> Mark:
-        return self._at
 
     @property
     def cached(self) -> int:
