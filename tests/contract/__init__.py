@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.backend", "tests.contract.store")
+pytest.register_assert_rewrite(
+    "tests.contract.backend", "tests.contract.private_data", "tests.contract.store"
+)
