@@ -68,8 +68,7 @@ class Op(NamedTuple):
     after: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """An atomic set of puts and deletes, as the journal keeps it.
 
     ``time`` is in seconds since the epoch, by the writer's clock.

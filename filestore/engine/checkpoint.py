@@ -123,7 +123,7 @@ class Checkpointer:
                     let_go(fs, fd)
             folders = {layout.root}
             for path in paths:
-                folders.update(layout.folders(path))
+                folders.update(layout.folders(os.path.dirname(path)))
                 self._sync_file(path)
             for folder in sorted(folders, reverse=True):
                 self._sync_folder(folder)

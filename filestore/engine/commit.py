@@ -17,22 +17,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from filestore.backend import Entry
 from filestore.engine import record, recover
 from filestore.engine.ground import Durability, poison
 from filestore.engine.journal import SyncFailed
 from filestore.engine.state import Flag, Mark
-from filestore.engine.tree import storage_error
+from filestore.engine.tree import FileEntry, Swap, storage_error
 from filestore.errors import Conflict, FilestoreError
 from filestore.model import ANY, Commit, Op, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filestore.backend import Entry
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.state import State
-    from filestore.engine.tree import FileEntry, Staged
     from filestore.model import Edit, Key
 
 
@@ -66,13 +65,12 @@ class Ticket:
         return self.commit
 
 
-class Decided(NamedTuple):
-    """An op with its etags, the file that it is about and what it holds."""
+class Step(NamedTuple):
+    """What a commit does to one document, before and after it, and the file it is about."""
 
-    text: record.OpText
-    path: str
-    base: FileEntry | None
-    after: Entry | None
+    swap: Swap
+    before: Entry | None
+    after: FileEntry | None
 
 
 class Committer:
@@ -89,26 +87,28 @@ class Committer:
         """
         ground = self._ground
         state = ground.check_writable()
-        if state.lagging and ground.durability is not Durability.NORMAL:
+        if ground.durability is not Durability.NORMAL and state.lagging:
             recover.publish_pending(ground, state)  # J2: what another handle put off goes first
-        after: dict[Key, Entry | None] = {}
-        decided: list[tuple[Ticket, list[Decided]]] = []
+        # The last content of each document, in the order in which they are first touched.
+        swaps: dict[Key, Swap] = {}
+        decided: list[tuple[Ticket, list[Step]]] = []
         for ticket in batch:
             try:
-                ops = self._decide(ticket, after)
+                steps = self._decide(ticket, swaps)
             except Exception as error:  # noqa: BLE001 - an edit's function may raise anything
                 ticket.fail(error)
                 continue
-            if not ops:
+            if not steps:
                 ticket.finish(None)
                 continue
-            for one in ops:
-                after[one.text.op.key] = one.after
-            decided.append((ticket, ops))
+            for swap, _, after in steps:
+                swap.after = after
+                swaps[swap.key] = swap
+            decided.append((ticket, steps))
         if not decided:
             return
         try:
-            self._write(state, decided, after, litter)
+            self._write(state, decided, swaps, litter)
         except FilestoreError as error:
             waiting = [ticket for ticket, _ in decided if not ticket.done]
             if len(waiting) > 1 and not state.flags:
@@ -121,54 +121,53 @@ class Committer:
 
     # -- decide ---------------------------------------------------------------------
 
-    def _decide(self, ticket: Ticket, ahead: dict[Key, Entry | None]) -> list[Decided]:
+    def _decide(self, ticket: Ticket, ahead: dict[Key, Swap]) -> list[Step]:
         """What to do for one ticket, given those ahead of it.  Raises what apply raises."""
-        ops = []
+        steps = []
         conflicts: list[Conflict] = []
         path_of = self._ground.layout.path
-        for key, wish, expected in ticket.edits:
-            path = path_of(key)
-            computed = callable(wish)
-            try:
-                base, before = self._current(
-                    key, path, ahead, blind=expected is ANY and not computed
-                )
-            except Conflict as error:
-                conflicts.append(error)
-                continue
+        for edit in ticket.edits:
+            key, wish, expected = edit
+            before: Entry | None
+            swap = ahead.get(key)
+            if swap is not None:
+                before = swap.after
+            else:
+                path = path_of(key)
+                try:
+                    base, before = self._current(edit, path)
+                except Conflict as error:
+                    conflicts.append(error)
+                    continue
+                swap = Swap(key, path, base)
             if expected is not ANY and expected != (None if before is None else before.etag):
                 conflicts.append(_unexpected(key, before, self._reads.revision))
                 continue
             data = None if before is None else before.data
-            after = wish(data) if callable(wish) else wish
-            if after == data:
-                continue
-            entry = None if after is None else Entry(after)
-            text = record.OpText(
-                Op(key, data, after),
-                None if before is None else before.etag,
-                None if entry is None else entry.etag,
-            )
-            ops.append(Decided(text, path, base, entry))
+            content = wish(data) if callable(wish) else wish
+            if content != data:
+                after = None if content is None else FileEntry(content, swap.path)
+                steps.append(Step(swap, before, after))
         if conflicts:
             raise _all_of(conflicts)
-        return ops
+        return steps
 
-    def _current(
-        self, key: Key, path: str, ahead: dict[Key, Entry | None], *, blind: bool
-    ) -> tuple[FileEntry | None, Entry | None]:
+    def _current(self, edit: Edit, path: str) -> tuple[FileEntry | None, Entry | None]:
         """The file as it is, and the document that an edit starts from."""
         reads, tree = self._reads, self._ground.tree
-        if ahead and key in ahead:
-            return None, ahead[key]
+        key, wish, expected = edit
+        blind = expected is ANY and not callable(wish)
         pending = reads.pending(key)
         if pending is not None:
             return None, pending[1]
         known = reads.known(key)
-        if known is not None and not known.racy and tree.signature(path) == known.signature:
+        if known is None:
+            # A put need not be told why it sees nothing: staging looks at the folders.
+            put = blind and wish is not None
+            if not tree.exists(path) if put else tree.signature(path) is None:
+                return None, None
+        elif not known.racy and tree.signature(path) == known.signature:
             return known, known
-        if known is None and tree.signature(path) is None:
-            return None, None  # as most new documents; staging looks at the folders
         loaded = tree.load(key, path)
         if known is not None and blind and (loaded is None or loaded.data != known.data):
             reads.remember(key, loaded)
@@ -188,55 +187,43 @@ class Committer:
     def _write(
         self,
         state: State,
-        decided: list[tuple[Ticket, list[Decided]]],
-        after: dict[Key, Entry | None],
+        decided: list[tuple[Ticket, list[Step]]],
+        swaps: dict[Key, Swap],
         litter: list[str],
     ) -> None:
         ground, reads = self._ground, self._reads
-        level = ground.durability
-        end, synced = state.committed, state.synced
-        commits, payloads = [], []
-        revision = end.revision
-        for ticket, ops in decided:
-            revision += 1
-            texts = [one.text for one in ops]
-            commit = Commit(
-                revision,
-                time.time(),
-                ticket.actor,
-                ticket.message,
-                ticket.origin,
-                tuple([text.op for text in texts]),
-            )
-            commits.append(commit)
-            payloads.append(record.commit_payload(commit, texts, synced))
-        staged: dict[Key, Staged] = {}
+        level, journal = ground.durability, ground.journal
+        end = state.committed
+        commits, payloads = _records(decided, end.revision, state.synced)
+        revision = end.revision + len(commits)
         mark = end
         try:
             if level is not Durability.NORMAL:
-                self._stage(decided, after, staged)
+                stage = ground.tree.stage
+                for swap in swaps.values():
+                    stage(swap)
             if level is not Durability.OFF and not state.names_safe:
                 ground.make_names_safe(state)
-            positions = ground.journal.append(
+            positions = journal.append(
                 payloads,
                 end,
                 checkpoint=state.checkpoint.revision,
-                may_use_reserve=_only_deletes(commits),
+                may_use_reserve=_only_deletes(swaps),
             )
             if level is Durability.FULL:
-                ground.journal.sync()
+                journal.sync()
             with reads.mutex:
                 for step, position in enumerate(positions, 1):
                     mark = Mark(end.revision + step, position)
                     state.set_committed(mark)
-                reads.note(commits, mark)
+                reads.note(commits, swaps, mark)
             if level is Durability.FULL:
                 # Not before: a revision that is taken back is given to another commit.
                 state.set_synced(revision)
         except BaseException as error:
             shown = state.committed.revision - end.revision  # an interrupt may come in between
-            for ready in staged.values():
-                ground.tree.abandon(ready, remove=not shown)
+            for swap in swaps.values():
+                ground.tree.abandon(swap, remove=not shown)
             if shown:
                 state.set_flags(state.flags | Flag.DIRTY)
                 for (ticket, _), commit in zip(decided[:shown], commits, strict=False):
@@ -249,21 +236,7 @@ class Committer:
         for (ticket, _), commit in zip(decided, commits, strict=True):
             ticket.finish(commit)
         if level is not Durability.NORMAL:
-            self._publish(state, staged, after, mark, litter)
-
-    def _stage(
-        self,
-        decided: list[tuple[Ticket, list[Decided]]],
-        after: dict[Key, Entry | None],
-        staged: dict[Key, Staged],
-    ) -> None:
-        """Stage the last content of every document; ``staged`` has what succeeded."""
-        stage = self._ground.tree.stage
-        for _, ops in decided:
-            for (op, _, _), path, base, _ in ops:
-                key = op.key
-                if key not in staged:  # the first to come knows the file
-                    staged[key] = stage(key, path, after[key], base)
+            self._publish(state, swaps, mark, litter)
 
     def _take_back(self, state: State, end: Mark, error: BaseException) -> None:
         """The commit point was not reached: have the journal say nothing of the commits."""
@@ -280,44 +253,55 @@ class Committer:
 
     # -- publish --------------------------------------------------------------------
 
-    def _publish(
-        self,
-        state: State,
-        staged: dict[Key, Staged],
-        after: dict[Key, Entry | None],
-        mark: Mark,
-        litter: list[str],
-    ) -> None:
+    def _publish(self, state: State, swaps: dict[Key, Swap], mark: Mark, litter: list[str]) -> None:
         """The commit is made: nothing that happens here is the caller's failure."""
         tree, reads = self._ground.tree, self._reads
-        waiting = dict(staged)
+        done = False
         try:
-            for key, one in staged.items():
-                left, ours = tree.swap_in(one)
-                del waiting[key]
-                reads.published(key, mark.revision, tree.settle(one, after[key], ours=ours))
-                if left is not None and ours:
-                    litter.append(left)
-                elif left is not None:
-                    recover.clear(self._ground, left, ours=False)
+            for key, swap in swaps.items():
+                left, ours = tree.swap_in(swap)
+                reads.published(key, mark.revision, tree.settle(swap, ours=ours))
+                if left is not None:
+                    if ours:
+                        litter.append(left)
+                    else:
+                        recover.clear(self._ground, left, ours=False)
+            done = True
         except OSError as error:
             where = error.filename or self._ground.layout.root
             self._ground.trouble = f"publishing: {storage_error(error, where, None)}"
         finally:
-            if waiting:
-                state.set_flags(state.flags | Flag.DIRTY)
-                for one in waiting.values():
-                    tree.abandon(one, remove=False)
-            else:
+            if done:
                 state.set_published(mark)
+            else:
+                state.set_flags(state.flags | Flag.DIRTY)
+                for swap in swaps.values():
+                    tree.abandon(swap, remove=False)
 
 
-def _only_deletes(commits: Sequence[Commit]) -> bool:
-    for commit in commits:
-        for op in commit.ops:
-            if op.after is not None:
-                return False
-    return True
+def _records(
+    decided: list[tuple[Ticket, list[Step]]], revision: int, synced: int
+) -> tuple[list[Commit], list[bytes]]:
+    """The commits after ``revision``, and what the journal is to say of each."""
+    commits, payloads = [], []
+    for ticket, steps in decided:
+        revision += 1
+        ops, etags = [], []
+        for swap, before, after in steps:
+            was, old = (None, None) if before is None else (before.data, before.etag)
+            now, new = (None, None) if after is None else (after.data, after.etag)
+            ops.append(Op(swap.key, was, now))
+            etags.append((old, new))
+        commit = Commit(
+            revision, time.time(), ticket.actor, ticket.message, ticket.origin, tuple(ops)
+        )
+        commits.append(commit)
+        payloads.append(record.commit_payload(commit, etags, synced))
+    return commits, payloads
+
+
+def _only_deletes(swaps: dict[Key, Swap]) -> bool:
+    return all(swap.after is None for swap in swaps.values())
 
 
 def _all_of(conflicts: list[Conflict]) -> Conflict:

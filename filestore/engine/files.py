@@ -253,6 +253,7 @@ class FileBackend:
         self._closing = threading.Lock()
         self._ground.lock.after_fork()
         self._ground.journal.close()
+        self._ground.tree.after_fork()
         self._reads.after_fork()
         self._writer.after_fork()
         self._checkpointer.after_fork()

@@ -90,6 +90,13 @@ class FileSystem:
                 for e in entries
             ]
 
+    def exists(self, path: str) -> bool:
+        """Whether a name is there, a link that leads nowhere as well; False in doubt.  (faccessat)
+
+        Quicker than the exception of an lstat that finds nothing.
+        """
+        return os.access(path, os.F_OK, follow_symlinks=False)
+
     def refusal(self, folder: str) -> int:
         """Why names in a folder can't be made or removed, an error number; 0 where they can.
 
@@ -142,20 +149,18 @@ class FileSystem:
 
     def lock(self, fd: int) -> bool:
         """Try to take the native exclusive lock on an open file; never waits."""
-        return self._filelock()[0](fd, blocking=False)
+        return (self._lock_functions or self._filelock())[0](fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
         """Give back what :meth:`lock` took."""
-        self._filelock()[1](fd)
+        (self._lock_functions or self._filelock())[1](fd)
 
     def _filelock(self) -> tuple[Callable[..., bool], Callable[[int], None]]:
-        functions = self._lock_functions
-        if functions is None:
-            # filelock takes 31 ms to import, and only writers need it.
-            from filelock import lock_descriptor, unlock_descriptor
+        # filelock takes 31 ms to import, and only writers need it.
+        from filelock import lock_descriptor, unlock_descriptor
 
-            functions = self._lock_functions = lock_descriptor, unlock_descriptor
-        return functions
+        self._lock_functions = lock_descriptor, unlock_descriptor
+        return self._lock_functions
 
     def boot_id(self) -> str:
         """What tells one run of the machine from the next; empty where unknown."""

@@ -97,9 +97,11 @@ class Journal:
             except OSError as error:
                 if tail is None or error.errno != errno.ENOSPC or not may_use_reserve:
                     raise
-        lines = [record.line(payload, tail.header.seed) for payload in payloads]
-        data = b"".join(lines)
-        self._reserve(tail, offset + len(data), may_use_reserve=may_use_reserve)
+        seed = tail.header.seed
+        lines = [record.line(payload, seed) for payload in payloads]
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        if offset + len(data) + RESERVE_BYTES > self._size:
+            self._reserve(tail, offset + len(data), may_use_reserve=may_use_reserve)
         write_at(self._fs, tail.fd, data, offset)
         positions = []
         for text in lines:
@@ -176,8 +178,6 @@ class Journal:
 
     def _reserve(self, tail: Segment, need: int, *, may_use_reserve: bool) -> None:
         """Have zeros on the disk's books for ``need`` bytes and the reserve behind them."""
-        if need + RESERVE_BYTES <= self._size:
-            return
         self._size = self._fs.fstat(tail.fd).st_size  # another process may have grown it
         if need + RESERVE_BYTES <= self._size:
             return

@@ -63,13 +63,11 @@ class Layout:
         """The file of a document.  Raises InvalidKey."""
         collection, id = key
         parts = encode_id(id)
-        folder = self.folder(collection)
+        folder = self._folders.get(collection) or self.folder(collection)
         if self.fanout:
             folder = f"{folder}/{self._shard(id)}"
-        if len(parts) == 1:
-            path = f"{folder}/{parts[0]}{self.suffix}"
-        else:
-            path = f"{folder}/{'/'.join(parts)}{self.suffix}"
+        name = parts[0] if len(parts) == 1 else "/".join(parts)
+        path = f"{folder}/{name}{self.suffix}"
         if len(path) > _MAX_PATH:
             raise InvalidKey(
                 f"the path of {Key(*key)!s:.80} would have {len(path)} bytes; "
@@ -78,9 +76,8 @@ class Layout:
             )
         return path
 
-    def folders(self, path: str) -> tuple[str, ...]:
-        """The folders that lead from the root to a file, the root left out, outermost first."""
-        folder = path.rpartition("/")[0]
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """The folders from the root to this one, the root left out, outermost first."""
         folders = self._ways.get(folder)
         if folders is None:
             parts = folder[len(self.root) + 1 :].split("/")
@@ -99,7 +96,7 @@ class Layout:
         """The ids whose files are where they should be; none where there is no folder."""
         found: list[str] = []
         top = self.folder(collection)
-        for above in self.folders(f"{top}/"):
+        for above in self.folders(top):
             if _is_link(fs, above):
                 raise Corrupt(f"{above}: is a symbolic link, not a folder", path=above)
         for folder, parts in self._names(fs, top, (), self.fanout):

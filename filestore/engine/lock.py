@@ -57,6 +57,7 @@ class WriteLock:
         self._fs = fs
         self._layout = layout
         self._host = socket.gethostname().encode()[:64].ljust(64, b"\0")
+        self._pid = os.getpid()
         self._threads = threading.RLock()  # of which releasing tells whether it was ours
         self._owner: int | None = None
         self._signed = False
@@ -78,7 +79,10 @@ class WriteLock:
 
     def acquire_threads(self, timeout: float, state: State | None) -> None:
         """Exclude the other threads of this handle.  Raises LockTimeout."""
-        if not self._threads.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))):
+        threads = self._threads
+        if not threads.acquire(False) and not threads.acquire(
+            timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))
+        ):
             raise self._timed_out(timeout, state)
         self._owner = threading.get_ident()
 
@@ -117,7 +121,7 @@ class WriteLock:
     def sign(self, state: State) -> None:
         """Write down who holds the lock."""
         self._signed = True
-        state.set_holder(os.getpid(), self._host, time.time_ns())
+        state.set_holder(self._pid, self._host, time.time_ns())
 
     def _wait(self, timeout: float, state: State | None) -> None:
         deadline = time.monotonic() + timeout
@@ -188,6 +192,7 @@ class WriteLock:
         Closing them leaves the parent's lock alone; unlocking would take it away.
         """
         self._threads = threading.RLock()
+        self._pid = os.getpid()
         self._owner = None
         self._signed = False
         self.close()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.ground import Ground
     from filestore.engine.state import State
-    from filestore.engine.tree import FileEntry
+    from filestore.engine.tree import FileEntry, Swap
     from filestore.model import Commit, Edit
 
 _NOT_SEEN: Final = -1
@@ -198,14 +198,16 @@ class Reads:
         for key in settled:
             del self._pending[key]
 
-    def note(self, commits: Sequence[Commit], at: Mark) -> None:
+    def note(self, commits: Sequence[Commit], swaps: dict[Key, Swap], at: Mark) -> None:
         """Take in this handle's own commits; inside ``mutex``, as they become visible."""
         self._tell(commits)
-        for commit in commits:
-            self._take_in(commit, 0)
+        entries, pending, revision = self._entries, self._pending, at.revision
+        for key, swap in swaps.items():
+            entries.pop(key, None)
+            pending[key] = (revision, swap.after)
         self._at = at
-        self._seen = at.revision
-        if self._state is not None:
+        self._seen = revision
+        if len(pending) >= _PENDING_SWEEP and self._state is not None:
             self._settle(self._state.published_revision)
 
     def moved(self, at: Mark) -> None:

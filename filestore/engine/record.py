@@ -31,8 +31,8 @@ Example::
 from __future__ import annotations
 
 import re
-import zlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 import orjson
 
@@ -41,7 +41,7 @@ from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from filestore.model import Etag
 
@@ -50,6 +50,10 @@ _MOST: Final = 1 << 63  # what the words of the shared state can tell
 _MOST_SEGMENTS: Final = 1 << 24
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
 _dumps = orjson.dumps
+
+
+Etags: TypeAlias = "tuple[Etag | None, Etag | None]"
+"""Of a document before and after an op; None where there is none."""
 
 
 class Header(NamedTuple):
@@ -70,17 +74,9 @@ class Line(NamedTuple):
     payload: bytes | None
 
 
-class OpText(NamedTuple):
-    """An op and its etags, as a commit writes it down."""
-
-    op: Op
-    before: Etag | None
-    after: Etag | None
-
-
 def line(payload: bytes, seed: int) -> bytes:
     """Frame an object as a line of a segment."""
-    return b"%08x %b\n" % (zlib.crc32(payload, seed), payload)
+    return b"%08x %b\n" % (crc32(payload, seed), payload)
 
 
 def header_line(segment: int, first: int, checkpoint: int, store: str) -> tuple[bytes, int]:
@@ -94,7 +90,7 @@ def header_line(segment: int, first: int, checkpoint: int, store: str) -> tuple[
             "store": store,
         }
     )
-    return line(payload, 0), zlib.crc32(payload)
+    return line(payload, 0), crc32(payload)
 
 
 def parse_header(raw: bytes) -> Header | None:
@@ -112,14 +108,20 @@ def parse_header(raw: bytes) -> Header | None:
             _number(fields["first"]),
             _number(fields["checkpoint"]),
             str(fields["store"]),
-            zlib.crc32(payload),
+            crc32(payload),
         )
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def commit_payload(commit: Commit, texts: Sequence[OpText], synced: int) -> bytes:
+def commit_payload(commit: Commit, etags: Iterable[Etags], synced: int) -> bytes:
     """The object of a commit.  Documents go in as the canonical bytes that they are."""
+    ops = []
+    for ((collection, id), was, document), (before, after) in zip(commit.ops, etags, strict=True):
+        named = _dumps({"collection": collection, "id": id, "before": before, "after": after})
+        old = b"" if was is None else b',"was":' + was
+        new = b"" if document is None else b',"document":' + document
+        ops.append(b"%b%b%b}" % (named[:-1], old, new))
     head = _dumps(
         {
             "revision": commit.revision,
@@ -127,27 +129,16 @@ def commit_payload(commit: Commit, texts: Sequence[OpText], synced: int) -> byte
             "time": commit.time,
             "actor": commit.actor,
             "message": commit.message,
-            "origin": commit.origin.value,
+            "origin": commit.origin,
         }
     )
-    ops = []
-    for (key, was, document), before, after in texts:
-        named = _dumps({"collection": key[0], "id": key[1], "before": before, "after": after})
-        parts = [named[:-1]]
-        if was is not None:
-            parts += (b',"was":', was)
-        if document is not None:
-            parts += (b',"document":', document)
-        parts.append(b"}")
-        ops.append(b"".join(parts))
-    return b'%b,"ops":[%b]}' % (head[:-1], b",".join(ops))
+    return b'%b,"ops":[%b]}' % (head[:-1], ops[0] if len(ops) == 1 else b",".join(ops))
 
 
-def texts(commit: Commit) -> list[OpText]:
-    """A commit's ops with their etags, worked out."""
+def etags(commit: Commit) -> list[Etags]:
+    """The etags before and after of a commit's ops, worked out."""
     return [
-        OpText(
-            op,
+        (
             None if op.before is None else etag_of(op.before),
             None if op.after is None else etag_of(op.after),
         )
@@ -236,4 +227,4 @@ def _checked(raw: bytes, start: int, end: int, seed: int) -> bytes | None:
         checksum = int(raw[start : start + 8], 16)
     except ValueError:
         return None
-    return payload if zlib.crc32(payload, seed) == checksum else None
+    return payload if crc32(payload, seed) == checksum else None

@@ -17,13 +17,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filestore.backend import Entry
 from filestore.engine import record, recovery
 from filestore.engine.ground import poison
 from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
-from filestore.engine.tree import FileEntry, make_folder, storage_error
+from filestore.engine.tree import FileEntry, Swap, make_folder, storage_error
 from filestore.errors import Corrupt, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def _write_anew(ground: Ground, state: State) -> None:
     tail, offset = journal.rotate(first, checkpoint=checkpoint.revision)
     at = Mark(first.revision, tail.number << 40 | offset)
     for commit in unsafe:
-        payload = record.commit_payload(commit, record.texts(commit), at.revision)
+        payload = record.commit_payload(commit, record.etags(commit), at.revision)
         positions = journal.append([payload], at, checkpoint=checkpoint.revision)
         at = Mark(commit.revision, positions[0])
     journal.sync()
@@ -208,14 +207,15 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
             ground.fs.unlink(path)  # torn, and nothing in it
     if step.after is None and entry is None:
         return
-    after = None if step.after is None else Entry(step.after)
-    staged = tree.stage(step.key, ground.layout.path(step.key), after, entry)
+    path = ground.layout.path(step.key)
+    swap = Swap(step.key, path, entry, None if step.after is None else FileEntry(step.after, path))
+    tree.stage(swap)
     try:
-        left, ours = tree.swap_in(staged)
+        left, ours = tree.swap_in(swap)
     except BaseException:
-        tree.abandon(staged, remove=True)
+        tree.abandon(swap, remove=True)
         raise
-    tree.settle(staged, None, ours=False)
+    tree.settle(swap, ours=False)
     if left is not None:
         clear(ground, left, ours=ours)
 

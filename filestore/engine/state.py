@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from enum import IntFlag
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,6 +52,7 @@ _SYNCED: Final = 14
 _NAMES: Final = 15
 _PID: Final = 16
 _SINCE: Final = 17
+_IDENTITY: Final = slice(0, 6 * 8)
 _HOST: Final = slice(18 * 8, 26 * 8)
 _COMMITTED_SLOTS: Final = 32
 _PUBLISHED_SLOTS: Final = 36
@@ -91,15 +93,17 @@ def unpack(packed: int) -> tuple[int, int]:
 class State:
     """The mapped state of one handle."""
 
-    __slots__ = ("_boot", "_file", "_mapped", "_store", "words", "writable")
+    __slots__ = ("_boot", "_file", "_identity", "_mapped", "_store", "words", "writable")
 
     def __init__(
         self, mapped: Mapped, file: tuple[int, int], store_id: str, boot: str, *, writable: bool
     ) -> None:
         self._mapped = mapped
-        self._file = file  # inode and device
+        self._file = inode, device = file
         self._boot = _hash_words(boot)
         self._store = _hash_words(store_id)[0]
+        identity = _MAGIC, *self._boot, inode & _WORD, device & _WORD, self._store
+        self._identity = struct.pack("@6Q", *identity)
         self.words = mapped.words
         self.writable = writable
 
@@ -136,15 +140,7 @@ class State:
     @property
     def valid(self) -> bool:
         """Whether this run of the machine made it, for this file."""
-        words = self.words
-        inode, device = self._file
-        return (
-            words[0] == _MAGIC
-            and (words[1], words[2]) == self._boot
-            and words[3] == inode & _WORD
-            and words[4] == device & _WORD
-            and words[5] == self._store
-        )
+        return self._mapped.data[_IDENTITY] == self._identity
 
     @property
     def in_order(self) -> bool:
@@ -268,9 +264,7 @@ class State:
     def set_holder(self, pid: int, host: bytes, since_ns: int) -> None:
         """``host`` has 64 bytes, NULs at the end."""
         words = self.words
-        data = self._mapped.data
-        if data[_HOST] != host:
-            data[_HOST] = host
+        self._mapped.data[_HOST] = host
         words[_SINCE] = since_ns & _WORD
         words[_PID] = pid
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from filestore.codec import Codec
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
-    from filestore.model import Etag, Key
+    from filestore.model import Key
 
 _LINKS: Final = frozenset({errno.ELOOP, errno.EMLINK})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -32,10 +32,15 @@ _NO_EXCHANGE: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
+_TYPE: Final = 0o170000  # the bits of a mode that tell a folder from the rest
+_FOLDER: Final = stat.S_IFDIR
+
 _MOST_STAGED_OPEN: Final = 16
 
 Signature = tuple[int, int, int, int]
 """Modification time, change time, inode, size: differs when the file was touched."""
+
+_NO_FILE: Final = (0, 0, 0, 0)  # of what is not in its file yet
 
 
 class FileEntry(Entry):
@@ -49,15 +54,10 @@ class FileEntry(Entry):
     __slots__ = ("path", "racy", "signature")
 
     def __init__(
-        self,
-        data: bytes,
-        path: str,
-        signature: Signature,
-        *,
-        racy: bool,
-        etag: Etag | None = None,
+        self, data: bytes, path: str, signature: Signature = _NO_FILE, *, racy: bool = True
     ) -> None:
-        super().__init__(data, etag)
+        self.data = data
+        self._etag = None
         self.path = path
         self.signature = signature
         self.racy = racy
@@ -71,18 +71,24 @@ class Raw(NamedTuple):
     racy: bool
 
 
-class Staged(NamedTuple):
-    """A new content, or with ``tmp`` None a delete, ready to take its place.
+class Swap:
+    """A new content, or with ``after`` None a delete, on its way to a document's place.
 
-    ``based_on``: the file that it replaces, None where there was none.  ``fd``
-    is the new file, open until it has its name.
+    ``base``: the file that it replaces, None where there was none.  ``tmp`` is where it
+    is staged and ``fd`` that file, open until it has its name, else -1.
     """
 
-    key: Key
-    path: str
-    tmp: str | None
-    fd: int
-    based_on: FileEntry | None
+    __slots__ = ("after", "base", "fd", "key", "path", "tmp")
+
+    def __init__(
+        self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
+    ) -> None:
+        self.key = key
+        self.path = path
+        self.base = base
+        self.after = after
+        self.tmp: str | None = None
+        self.fd = -1
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -99,8 +105,15 @@ class Tree:
         self._file_mode = layout.file_mode
         self.folder_mode = layout.folder_mode
         self._names = itertools.count()
+        self._own = ""
+        self.after_fork()
         self._open_staged = 0
         self._exchange = True
+
+    def after_fork(self) -> None:
+        """In a child: stage under names of one's own."""
+        self._own = f"{self._layout.tmp}/{os.getpid()}-{id(self):x}-"
+        self._open_staged = 0
 
     # -- reading --------------------------------------------------------------
 
@@ -156,7 +169,7 @@ class Tree:
         return Raw(data, signature_of(status), racy)
 
     def _no_link_above(self, path: str, key: Key | None) -> None:
-        for folder in self._layout.folders(path):
+        for folder in self._layout.folders(path.rpartition("/")[0]):
             try:
                 mode = self._fs.lstat(folder).st_mode
             except OSError as error:
@@ -177,80 +190,90 @@ class Tree:
                 raise _not_a_document(path, None, "is behind a loop of links") from error
             raise storage_error(error, path, None) from error
 
+    def exists(self, path: str) -> bool:
+        """Whether there is anything of this name that can be looked at."""
+        return self._fs.exists(path)
+
     # -- writing, under the write lock ----------------------------------------
 
-    def stage(self, key: Key, path: str, after: Entry | None, based_on: FileEntry | None) -> Staged:
+    def stage(self, swap: Swap) -> None:
         """Put a new content beside the tree, so that only a rename is left to do.
 
-        What is staged must be settled or abandoned.  Raises StorageError (no
-        space, no permission), Corrupt (a link or a file where a folder should
-        be), InvalidDocument (too large in this codec).
+        What is staged must be settled or abandoned; when this raises it need not.  Raises
+        StorageError (no space, no permission), Corrupt (a link or a file where a folder
+        should be), InvalidDocument (too large in this codec).
         """
+        after, path = swap.after, swap.path
         if after is None:
-            self._require_change(path.rpartition("/")[0], key)
-            return Staged(key, path, None, -1, based_on)
+            self._require_change(path.rpartition("/")[0], swap.key)
+            return
         content = self.codec.encode(after.data)
-        self._make_folders(path, key)
-        fs, tmp, fd = self._fs, self._temporary(path, based_on, after.etag), -1
+        self._make_folders(path, swap.key)
+        fs = self._fs
+        swap.tmp = tmp = self._temporary(path, swap.base, after.etag)
         try:
             try:
-                fd = fs.open(tmp, _CREATE, self._file_mode)
+                swap.fd = fd = fs.open(tmp, _CREATE, self._file_mode)
             except FileNotFoundError:
                 fs.mkdir(self._layout.tmp, self.folder_mode)  # somebody tidied up
-                fd = fs.open(tmp, _CREATE, self._file_mode)
+                swap.fd = fd = fs.open(tmp, _CREATE, self._file_mode)
+            self._open_staged += 1
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
                 fs.fchmod(fd, self._file_mode)  # the umask took some away
-            self._open_staged += 1
             if self._open_staged > _MOST_STAGED_OPEN:
                 self._open_staged -= 1
+                swap.fd = -1
                 fs.close(fd)
-                fd = -1
         except BaseException as error:
-            self.abandon(Staged(key, path, tmp, fd, based_on), remove=True)
+            self.abandon(swap, remove=True)
             if isinstance(error, OSError):
-                raise storage_error(error, path, key) from error
+                raise storage_error(error, path, swap.key) from error
             raise
-        return Staged(key, path, tmp, fd, based_on)
 
-    def abandon(self, staged: Staged, *, remove: bool) -> None:
-        """Let go of what will not be published, or not now."""
-        if staged.fd >= 0:
+    def abandon(self, swap: Swap, *, remove: bool) -> None:
+        """Let go of what will not be published, or not now; nothing where it is not staged."""
+        fd, swap.fd = swap.fd, -1
+        if fd >= 0:
             self._open_staged -= 1
-            let_go(self._fs, staged.fd)
-        if remove and staged.tmp is not None:
-            self.discard(staged.tmp)
+            let_go(self._fs, fd)
+        if remove and swap.tmp is not None:
+            self.discard(swap.tmp)
 
-    def _temporary(self, path: str, based_on: FileEntry | None, etag: str = "") -> str:
+    def _temporary(self, path: str, base: FileEntry | None, etag: str = "") -> str:
         """A name in ``tmp/`` that nobody else uses.
 
         It tells what may be there: what is staged or what it displaces, so that
         an edit that was displaced in their stead is known for one (J4).
         """
-        own = f"{os.getpid()}-{id(self):x}-{next(self._names)}"
-        displaced = based_on.etag if based_on is not None else ""
-        return f"{self._layout.tmp}/{own}.{etag}.{displaced}.{os.path.basename(path)[-40:]}"
+        displaced = "" if base is None else base.etag
+        name = path[path.rindex("/") + 1 :][-40:]
+        return f"{self._own}{next(self._names)}.{etag}.{displaced}.{name}"
 
     def _make_folders(self, path: str, key: Key) -> None:
-        mode, made = 0, False
-        for folder in self._layout.folders(path):
+        fs, layout, made = self._fs, self._layout, False
+        folder = path[: path.rindex("/")]
+        for way in layout.folders(folder):
             try:
-                mode = self._fs.lstat(folder).st_mode
+                mode = fs.lstat(way).st_mode
             except FileNotFoundError:
                 try:
-                    make_folder(self._fs, folder, self.folder_mode)
+                    make_folder(fs, way, self.folder_mode)
                     made = True
                 except OSError as error:
-                    raise storage_error(error, folder, key) from error
+                    raise storage_error(error, way, key) from error
                 continue
             except OSError as error:
-                raise storage_error(error, folder, key) from error
-            if stat.S_ISLNK(mode):
-                raise _not_a_document(folder, key, "is a symbolic link, not a folder")
-            if not stat.S_ISDIR(mode):
-                raise _not_a_document(folder, key, "is a file where a folder should be")
+                raise storage_error(error, way, key) from error
+            if mode & _TYPE != _FOLDER:
+                what = (
+                    "is a symbolic link, not a folder"
+                    if stat.S_ISLNK(mode)
+                    else "is a file where a folder should be"
+                )
+                raise _not_a_document(way, key, what)
         if not made:
-            self._require_change(path.rpartition("/")[0], key)
+            self._require_change(folder, key)
 
     def _require_change(self, folder: str, key: Key) -> None:
         """Refuse, before the commit point, what could not be published after it.
@@ -262,66 +285,68 @@ class Tree:
             error = OSError(number, os.strerror(number), folder)
             raise storage_error(error, folder, key) from error
 
-    def swap_in(self, staged: Staged) -> tuple[str | None, bool]:
+    def swap_in(self, swap: Swap) -> tuple[str | None, bool]:
         """Publish what was staged; never raises for an external edit, which wins.
 
         Returns the temporary file that is left, and whether the content took its
         place.  If so the file is to be discarded; if not it may be an edit too, for
         somebody may be quicker twice.  Raises OSError.
         """
-        if staged.tmp is None:
-            return self._take_away(staged)
-        if staged.based_on is None:
+        fs, path, tmp, base = self._fs, swap.path, swap.tmp, swap.base
+        if tmp is None:
+            return self._take_away(swap)
+        if base is not None and self._exchange:
             try:
-                self._fs.rename_new(staged.tmp, staged.path)
-            except FileExistsError:
-                return staged.tmp, False
-            return None, True
-        if self._exchange:
-            try:
-                self._fs.exchange(staged.tmp, staged.path)
+                fs.exchange(tmp, path)
             except FileNotFoundError:
-                return self.swap_in(staged._replace(based_on=None))
+                base = None
             except OSError as error:
                 if error.errno not in _NO_EXCHANGE:
                     raise
                 self._exchange = False
             else:
-                if self._is(staged.tmp, staged.based_on):
-                    return staged.tmp, True
-                self._fs.exchange(staged.tmp, staged.path)
-                return staged.tmp, False
-        if not self._is(staged.path, staged.based_on):
-            return staged.tmp, False
-        self._fs.rename(staged.tmp, staged.path)
+                if self._is(tmp, base):
+                    return tmp, True
+                fs.exchange(tmp, path)
+                return tmp, False
+        if base is None:
+            try:
+                fs.rename_new(tmp, path)
+            except FileExistsError:
+                return tmp, False
+            return None, True
+        if not self._is(path, base):
+            return tmp, False
+        fs.rename(tmp, path)
         return None, True
 
-    def _take_away(self, staged: Staged) -> tuple[str | None, bool]:
-        tmp = self._temporary(staged.path, staged.based_on)
+    def _take_away(self, swap: Swap) -> tuple[str | None, bool]:
+        path, base = swap.path, swap.base
+        tmp = self._temporary(path, base)
         try:
-            self._fs.rename(staged.path, tmp)
+            self._fs.rename(path, tmp)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.ENOENT):
                 raise
-            if self.signature(staged.path) is None:
+            if self.signature(path) is None:
                 return None, True
             # A name in tmp/ may need a block, or tmp/ itself may be gone; a delete must not fail.
-            if staged.based_on is not None and not self._is(staged.path, staged.based_on):
+            if base is not None and not self._is(path, base):
                 return None, False
-            self._fs.unlink(staged.path)
+            self._fs.unlink(path)
             return None, True
-        if staged.based_on is None or self._is(tmp, staged.based_on):
+        if base is None or self._is(tmp, base):
             return tmp, True
         try:
-            self._fs.rename_new(tmp, staged.path)
+            self._fs.rename_new(tmp, path)
         except FileExistsError:
             return tmp, False
         return None, False
 
     def _is(self, path: str, expected: FileEntry) -> bool:
         """Whether it is that file, but for the change time, which a rename moves."""
-        now, then = signature_of(self._fs.lstat(path)), expected.signature
-        if now[0] != then[0] or now[2:] != then[2:]:
+        now, then = self._fs.lstat(path), expected.signature
+        if now.st_mtime_ns != then[0] or now.st_ino != then[2] or now.st_size != then[3]:
             return False
         if not expected.racy:
             return True
@@ -331,15 +356,16 @@ class Tree:
         except Corrupt:
             return False  # any other failure tells nothing of what is there
 
-    def settle(self, staged: Staged, after: Entry | None, *, ours: bool) -> FileEntry | None:
+    def settle(self, swap: Swap, *, ours: bool) -> FileEntry | None:
         """Let go of what was published; what is known of its file, None where it is not ours.
 
         The status is that of the new file itself, whoever may have taken its
         name since.
         """
-        fd = staged.fd
+        fd, after = swap.fd, swap.after
         if fd < 0:
             return None
+        swap.fd = -1
         self._open_staged -= 1
         try:
             if after is None or not ours:
@@ -348,8 +374,10 @@ class Tree:
             status = self._fs.fstat(fd)
         finally:
             self._fs.close(fd)
-        racy = status.st_ctime_ns >= before
-        return FileEntry(after.data, staged.path, signature_of(status), racy=racy, etag=after.etag)
+        changed = status.st_ctime_ns
+        after.signature = (status.st_mtime_ns, changed, status.st_ino, status.st_size)
+        after.racy = changed >= before
+        return after
 
     def discard(self, tmp: str) -> None:
         """Remove a temporary file; one that cannot be is swept at the next recovery."""

@@ -326,6 +326,10 @@ class RecordingFileSystem(FileSystem):
         look = super().scan
         return self._do("scan", (path,), lambda: look(path), effect=False)
 
+    def exists(self, path: str) -> bool:
+        ask = super().exists
+        return self._do("exists", (path,), lambda: ask(path), effect=False)
+
     def refusal(self, folder: str) -> int:
         ask = super().refusal
         return self._do("refusal", (folder,), lambda: ask(folder), effect=False)

@@ -28,7 +28,7 @@ OPS = (
 
 def test_a_commit_is_one_line_and_reads_back() -> None:
     original = commit(7, *OPS)
-    payload = record.commit_payload(original, record.texts(original), 6)
+    payload = record.commit_payload(original, record.etags(original), 6)
     assert b"\n" not in payload
     assert record.parse_commit(payload) == (original, 6)
 
@@ -76,7 +76,7 @@ def test_a_bad_stretch_is_one_line_of_nothing_and_the_good_ones_behind_it_are_fo
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_flipped_byte_is_noticed(at: int, flip: int) -> None:
     original = commit(7, *OPS)
-    line = record.line(record.commit_payload(original, record.texts(original), 6), 5)
+    line = record.line(record.commit_payload(original, record.etags(original), 6), 5)
     at %= len(line)
     bad = bytearray(line)
     bad[at] ^= flip
@@ -104,7 +104,8 @@ def test_what_is_no_commit_raises_what_readers_expect(payload: bytes) -> None:
     "name", [("..", ""), ("", "v"), ("a//b", "v"), ("v", "x" * 5000), (7, "v")]
 )
 def test_a_commit_of_a_key_that_names_no_document_is_none(name: tuple[object, str]) -> None:
-    fields = orjson.loads(record.commit_payload(commit(7, OPS[0]), record.texts(commit(7)), 6))
+    named = commit(7, OPS[0])
+    fields = orjson.loads(record.commit_payload(named, record.etags(named), 6))
     fields["ops"] = [{"collection": name[0], "id": name[1], "document": {}}]
     with pytest.raises(InvalidKey):
         record.parse_commit(orjson.dumps(fields))
