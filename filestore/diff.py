@@ -106,7 +106,7 @@ def diff(before: Document | None, after: Document | None) -> Diff:
 
 
 def _compare(old: Any, new: Any, old_path: FieldPath, path: FieldPath) -> Iterator[Difference]:
-    if _same(old, new):
+    if same(old, new):
         return
     if type(old) is not type(new):
         yield Difference(path, Kind.TYPE_CHANGED, old, new, old_path)
@@ -131,8 +131,8 @@ def _compare_lists(
     from deepdiff import DeepDiff
 
     # As texts the items are hashable, so that deepdiff aligns the lists, and strict.
-    olds = [_text(item) for item in old]
-    news = [_text(item) for item in new]
+    olds = [text_of(item) for item in old]
+    news = [text_of(item) for item in new]
     tree = DeepDiff(olds, news, view="tree").tree
     # The keys that deepdiff's results of text items can have.
     removed = [_index(level, use_t2=False) for level in tree.get("iterable_item_removed", ())]
@@ -170,14 +170,16 @@ def _index(level: Any, *, use_t2: bool) -> int:
     return int(level.path(output_format="list", use_t2=use_t2)[0])
 
 
-def _same(old: Any, new: Any) -> bool:
+def same(old: Any, new: Any) -> bool:
+    """Whether two values have the same canonical bytes."""
     # What == calls equal may still be 1 and True, 0.0 and -0.0, also somewhere inside.
     if type(old) is not type(new) or old != new:
         return False
-    return type(old) in _EXACT or _text(old) == _text(new)
+    return type(old) in _EXACT or text_of(old) == text_of(new)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A text that is the same for the same values alone."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
