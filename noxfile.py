@@ -8,7 +8,7 @@ import nox
 
 nox.needs_version = ">=2024.10.9"
 # The tests come last: what a run says last is how they went.
-nox.options.sessions = ["lint", "types", "install", "lowest", "cinderlib", "tests"]
+nox.options.sessions = ["lint", "types", "install", "lowest", "cinderlib", "manila", "tests"]
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 
@@ -48,7 +48,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests that need no Cinder, with branch coverage."""
+    """Run the tests that need neither Cinder nor Manila, with branch coverage."""
     session.install("-e", ".", *group("test"))
     # Each test has a folder of its own and none is about time: they may run side by side.
     session.run("pytest", "-n", "auto", "--dist", "worksteal", "--cov", *session.posargs)
@@ -67,6 +67,13 @@ def cinderlib(session: nox.Session) -> None:
     """Run the plugin in real cinderlib, and the examples of the documentation that need it."""
     session.install("-e", ".[cinderlib]", *group("test"))
     session.run("pytest", "-q", "-m", "cinderlib", *session.posargs)
+
+
+@nox.session
+def manila(session: nox.Session) -> None:
+    """Run driver private data in a real Manila, and the examples that need it."""
+    session.install("-e", ".[manila]", *group("test"), *group("manila"))
+    session.run("pytest", "-q", "-m", "manila", *session.posargs)
 
 
 @nox.session(default=False)

@@ -141,3 +141,7 @@ class StorageError(FilestoreError, OSError):
 
 class UnsupportedFormat(FilestoreError):
     """The store was written in a format that this version does not know."""
+
+
+class NotConfigured(FilestoreError, ValueError):
+    """Nothing says where the store is: the message names the settings that could."""

@@ -11,11 +11,16 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import pytest
 
-CINDERLIB = Path(__file__).with_name("cinderlib")
-HAS_CINDERLIB = find_spec("cinderlib") is not None
+HERE = Path(__file__).parent
 
-# Benchmarks are programs, not tests.  Those of cinderlib import it at the top.
-collect_ignore = ["bench"] if HAS_CINDERLIB else ["bench", "cinderlib"]
+INSTALLED = {name: find_spec(name) is not None for name in ("cinderlib", "manila")}
+"""Software not ours, of an environment of its own, and whether it is in this one.
+
+The tests that need it lie in the folder of its name or are marked with it.
+"""
+
+# Benchmarks are programs, not tests.  Tests in software not ours import it at the top.
+collect_ignore = ["bench", *(name for name, there in INSTALLED.items() if not there)]
 
 # Machines differ in speed, and a sync may take long: no deadlines.  The same
 # examples in every run: what fails here fails there.
@@ -33,21 +38,24 @@ settings.register_profile(
 settings.load_profile("filestore")
 
 
-def pytest_report_header() -> str:
-    """Say where the tests in real cinderlib run, so that their absence is not silent."""
-    if HAS_CINDERLIB:
-        return "cinderlib: installed, its tests run here"
-    return "cinderlib: not installed, its tests run in `nox -s cinderlib`"
+def pytest_report_header() -> list[str]:
+    """Say where the tests in software not ours run, so that their absence is not silent."""
+    return [
+        f"{name}: installed, its tests run here"
+        if there
+        else f"{name}: not installed, its tests run in `nox -s {name}`"
+        for name, there in INSTALLED.items()
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/cinderlib; deselect what is marked where there is no cinderlib."""
+    """Mark what lies in the folders of software not ours; deselect what needs what is not there."""
     for item in items:
-        if CINDERLIB in item.path.parents:
-            item.add_marker("cinderlib")
-    if HAS_CINDERLIB:
-        return
-    away = [item for item in items if item.get_closest_marker("cinderlib")]
+        for name in INSTALLED:
+            if HERE / name in item.path.parents:
+                item.add_marker(name)
+    missing = [name for name, there in INSTALLED.items() if not there]
+    away = [item for item in items if any(map(item.get_closest_marker, missing))]
     if away:
         config.hook.pytest_deselected(items=away)
-        items[:] = [item for item in items if not item.get_closest_marker("cinderlib")]
+        items[:] = [item for item in items if item not in away]

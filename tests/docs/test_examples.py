@@ -5,7 +5,8 @@ Each file's blocks run in order in one empty folder:
 * ``python`` blocks share their names.  What they print is what the comments on or under their
   ``print`` calls say, or the ``text`` block that follows.
 * ``console`` blocks after ``<!-- run -->`` run in one shell; ``...`` in their output is anything.
-* ``python`` blocks after ``<!-- cinderlib -->`` run in real cinderlib, in a process of their own.
+* ``python`` blocks after ``<!-- cinderlib -->`` run in real cinderlib, those after
+  ``<!-- manila -->`` in real Manila, in a process of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[a-z]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-MARKS = {None, "run", "cinderlib"}
+MARKS = {None, "run", "cinderlib", "manila"}
 ANYTHING = re.compile(r"\.\.\.|…")
 
 
@@ -160,16 +161,25 @@ def test_examples_do_what_they_say(file, tmp_path, monkeypatch):
                 shell.run(block)
 
 
-WITH_CINDERLIB = [
-    file for file in FILES if any(block.mark == "cinderlib" for block in blocks_of(file))
-]
+def examples_of(mark: str) -> list[Path]:
+    return [file for file in FILES if any(block.mark == mark for block in blocks_of(file))]
 
 
 @pytest.mark.cinderlib
-@pytest.mark.parametrize("file", WITH_CINDERLIB, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", examples_of("cinderlib"), ids=lambda file: file.name)
 def test_examples_work_in_real_cinderlib(file, tmp_path):
-    pairs = [pair for pair in with_following(blocks_of(file)) if pair[0].mark == "cinderlib"]
-    # A process of its own: cinderlib can be set up once only.
+    run_elsewhere(file, "cinderlib", tmp_path)
+
+
+@pytest.mark.manila
+@pytest.mark.parametrize("file", examples_of("manila"), ids=lambda file: file.name)
+def test_examples_work_in_real_manila(file, tmp_path):
+    run_elsewhere(file, "manila", tmp_path)
+
+
+def run_elsewhere(file: Path, mark: str, tmp_path: Path) -> None:
+    """Run the blocks with the mark in a process of their own: cinderlib is set up only once."""
+    pairs = [pair for pair in with_following(blocks_of(file)) if pair[0].mark == mark]
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", "".join(block.text for block, _ in pairs)],
         cwd=tmp_path,
