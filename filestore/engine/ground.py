@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -327,18 +328,25 @@ def _write_new(
     fs: FileSystem, root: str, name: str, content: bytes, mode: int, *, sync: bool
 ) -> None:
     """Make a file whole, or leave the one that is there."""
-    tmp = f"{root}/{RUNTIME}/tmp/new-{uuid.uuid4().hex}"
-    fd = make_file(fs, tmp, os.O_WRONLY | os.O_EXCL, mode)
-    try:
-        write_at(fs, fd, content, 0)
-        if sync:
-            fs.fsync(fd)
-    finally:
-        fs.close(fd)
-    try:
-        fs.rename_new(tmp, f"{root}/{name}")
-    except FileExistsError:
-        fs.unlink(tmp)
+    target = f"{root}/{name}"
+    while True:
+        tmp = f"{root}/{RUNTIME}/tmp/new-{uuid.uuid4().hex}"
+        fd = make_file(fs, tmp, os.O_WRONLY | os.O_EXCL, mode)
+        try:
+            write_at(fs, fd, content, 0)
+            if sync:
+                fs.fsync(fd)
+        finally:
+            fs.close(fd)
+        try:
+            fs.rename_new(tmp, target)
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(tmp)
+        except FileNotFoundError:
+            # Another process has made the store meanwhile, and its recovery has cleared tmp/.
+            continue
+        return
 
 
 def _make_folders(fs: FileSystem, path: str, mode: int) -> list[str]:
