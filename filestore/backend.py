@@ -7,15 +7,22 @@ journal takes them as they are, and whoever reads decodes a copy of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import errno
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from filestore.codec import etag_of
+from filestore.errors import Corrupt, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from filestore.model import Commit, Edit, Etag, Problem, Revision
+
+Unreadable: TypeAlias = Corrupt | StorageError
+"""Why one document cannot be read, which says nothing of the others."""
+
+_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Entry:
@@ -36,6 +43,34 @@ class Entry:
         if self._etag is None:
             self._etag = etag_of(self.data)
         return self._etag
+
+
+class Indexing(Protocol):
+    """What the indexes above a ground need of it, beside the feed of commits."""
+
+    @property
+    def declared(self) -> Mapping[str, Sequence[str]]:
+        """The fields that the store's settings want indexed, by collection."""
+
+    def edited(self, collection: str) -> Collection[str] | None:
+        """The ids whose documents may be other than observers were told.
+
+        Those are what was edited from outside and is not recorded yet, and what cannot be read.
+        An edit that :meth:`Backend.get` has shown counts until a commit has told of it, or
+        for good when it was taken back before.  None where edits are found only by
+        looking at each document.  Cheap: every find asks.
+        """
+
+
+class InMemory:
+    """:class:`Indexing` where documents change by commits alone."""
+
+    @property
+    def declared(self) -> Mapping[str, Sequence[str]]:
+        return {}
+
+    def edited(self, collection: str) -> Collection[str] | None:  # noqa: ARG002  # the protocol's
+        return ()
 
 
 class Backend(Protocol):
@@ -68,8 +103,18 @@ class Backend(Protocol):
         for a key that cannot name one.
         """
 
+    def get_many(
+        self, collection: str, ids: Sequence[str], /
+    ) -> list[tuple[str, Entry | Unreadable]]:
+        """Those of these documents that are there, as :meth:`get` gives them, in their order.
+
+        One that cannot be read has its error in its place.  Trouble that is not of
+        one document alone (no descriptor left, a failing disk) is raised.  For many
+        documents, ask for some hundreds at a time.  See :func:`one_by_one`.
+        """
+
     def ids(self, collection: str) -> list[str]:
-        """The ids in a collection, in no particular order; corrupt ones too."""
+        """The ids in a collection, in no particular order; corrupt ones too.  The caller's own."""
 
     def collections(self) -> list[str]:
         """The names of the collections that have documents, sorted."""
@@ -105,6 +150,10 @@ class Backend(Protocol):
         Returns the function that ends the subscription.
         """
 
+    @property
+    def indexing(self) -> Indexing | None:
+        """What indexes need of this ground; None where every find has to look at all documents."""
+
     def check(self) -> list[Problem]:
         """Look at everything; change nothing."""
 
@@ -119,3 +168,23 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release everything; idempotent."""
+
+
+def one_by_one(
+    get: Callable[[tuple[str, str]], Entry | None], collection: str, ids: Sequence[str]
+) -> list[tuple[str, Entry | Unreadable]]:
+    """:meth:`Backend.get_many` for a ground that gains nothing by being asked for many."""
+    found: list[tuple[str, Entry | Unreadable]] = []
+    for id in ids:
+        try:
+            entry = get((collection, id))
+        except Corrupt as error:
+            found.append((id, error))
+        except StorageError as error:
+            if error.errno not in _OF_ONE_FILE:
+                raise
+            found.append((id, error))
+        else:
+            if entry is not None:
+                found.append((id, entry))
+    return found

@@ -6,27 +6,26 @@ a snapshot view), so it is as fresh as that and costs nothing to keep.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import ItemsView, Mapping, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
+from filestore.backend import Entry, Unreadable
 from filestore.codec import canonical, decode
-from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound, StorageError
+from filestore.collector import BULK, paused
+from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound
 from filestore.model import ANY, Edit, Key, Record
 from filestore.patch import merge_patch
+from filestore.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filestore.backend import Entry
     from filestore.model import Commit, Document, Expected, Revision
+    from filestore.query import Fields
 
 T = TypeVar("T")
 
-Unreadable: TypeAlias = Corrupt | StorageError
-"""Why one document cannot be read, which says nothing of the others."""
-
-_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM})
+_FIRST: Final = 16  # documents that an iteration reads at first
 
 
 class _Absent:
@@ -45,9 +44,22 @@ class Ground(Protocol):
     @property
     def revision(self) -> Revision: ...
 
+    @property
+    def moment(self) -> object:
+        """Another whenever a commit or a write of one's own may have changed what reads give."""
+
     def get(self, key: tuple[str, str]) -> Entry | None: ...
 
+    def get_many(
+        self, collection: str, ids: Sequence[str]
+    ) -> list[tuple[str, Entry | Unreadable]]: ...
+
     def ids(self, collection: str) -> list[str]: ...
+
+    def computed(self, collection: str) -> Fields: ...
+
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        """All ids that may be in the answer, ascending; None when nobody knows."""
 
 
 class WritableGround(Ground, Protocol):
@@ -122,35 +134,48 @@ class ReadCollection(Mapping[str, "Document"]):
         entry = self._ground.get((self._name, id))
         if entry is None:
             raise self._missing(id)
-        return Record(Key(self._name, id), decode(entry.data), entry.etag, revision)
+        return Record(Key(self._name, id), decode(entry.data), entry, revision)
 
     def find(
         self, on_corrupt: Callable[[Unreadable], object] | None = None, /, **fields: Any
     ) -> list[Record]:
-        """The documents in which every given top-level field has the given value.
+        """The documents in which every given top-level field has the given value, by id.
 
         No fields: all documents.  Values are equal when their JSON is: ``1``,
         ``1.0`` and ``True`` are three values, and None finds only a field that is there
-        and null.  Looks at every document, one by one: commits made meanwhile
-        may show in some of the records; ``store.snapshot()`` gives one moment.
+        and null.  The records are in the order of their ids.  Every commit that returned
+        before is seen; commits made meanwhile may show in some of the records;
+        ``store.snapshot()`` gives one moment.
+
+        Answered by an index of the fields, made when first asked for; see the documentation.
+        Where there is none, every document is looked at.
 
         Documents that cannot be read are left out, since nobody can tell whether they
         match; the error of each (see the class) is passed to ``on_corrupt``, which may raise it.
         Raises InvalidDocument for a value that no document can hold, StorageError.
         """
+        ground, name = self._ground, self._name
+        query = Query(fields, ground.computed(name))
+        revision = ground.revision
+        ids = ground.candidates(name, query)
         # Canonical bytes let most documents be passed over without decoding them.
-        needles = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
-        revision = self._ground.revision
-        found = []
-        for id, entry in self._entries(on_corrupt or _ignore):
-            data = entry.data
-            if all(needle in data for needle in needles.values()):
-                document = decode(data)
-                if all(
-                    name in document and canonical({name: document[name]})[1:-1] == needle
-                    for name, needle in needles.items()
-                ):
-                    found.append(Record(Key(self._name, id), document, entry.etag, revision))
+        passes = query.may_match if ids is None or len(fields) > 1 else None
+        if ids is None:
+            ids = ground.ids(name)
+            ids.sort()
+        met = query.met_by
+        found: list[Record] = []
+        for begin in range(0, len(ids), BULK):
+            chunk = ids[begin : begin + BULK]
+            with paused(len(chunk)):
+                for id, entry in ground.get_many(name, chunk):
+                    if not isinstance(entry, Entry):
+                        if on_corrupt is not None:
+                            on_corrupt(entry)
+                    elif passes is None or passes(entry.data):
+                        document = decode(entry.data)
+                        if met(document):
+                            found.append(Record(Key(name, id), document, entry, revision))
         return found
 
     def __contains__(self, id: object) -> bool:
@@ -184,28 +209,33 @@ class ReadCollection(Mapping[str, "Document"]):
         key = Key(self._name, str(id))
         return NotFound(f"there is no document {key} in {self._ground.location}", key=key)
 
-    def _entries(self, on_corrupt: Callable[[Unreadable], object]) -> Iterator[tuple[str, Entry]]:
-        """Every document that is there when its turn comes; unreadable ones are reported."""
-        for id in self._ground.ids(self._name):
-            try:
-                entry = self._ground.get((self._name, id))
-            except Corrupt as error:
-                on_corrupt(error)
-                continue
-            except StorageError as error:
-                if error.errno not in _OF_ONE_FILE:
-                    raise
-                on_corrupt(error)
-                continue
-            if entry is not None:
-                yield id, entry
-
     def _decoded(self) -> Iterator[tuple[str, Document]]:
-        unreadable: list[Unreadable] = []
-        for id, entry in self._entries(unreadable.append):
-            yield id, decode(entry.data)
+        """Every document that is there when its turn comes; see the class on unreadable ones."""
+        ground, name = self._ground, self._name
+        unreadable: dict[str, Unreadable] = {}
+        ids = ground.ids(name)
+        # The first comes soon, for those who want no more.
+        begin, count = 0, _FIRST
+        while begin < len(ids):
+            chunk = ids[begin : begin + count]
+            moment = ground.moment
+            decoded = []
+            with paused(len(chunk)):
+                for id, entry in ground.get_many(name, chunk):
+                    if isinstance(entry, Entry):
+                        decoded.append((id, decode(entry.data)))
+                    else:
+                        unreadable[id] = entry
+            for one in decoded:
+                yield one
+                if ground.moment != moment:
+                    # What the others hold now is to be read anew, each in its turn.
+                    begin += chunk.index(one[0]) + 1
+                    break
+            else:
+                begin, count = begin + count, min(count * 4, BULK)
         if unreadable:
-            first, *others = unreadable
+            first, *others = unreadable.values()
             for other in others:
                 first.add_note(f"also unreadable: {other}")
             raise first
@@ -392,10 +422,6 @@ class _Items(ItemsView[str, "Document"]):
 
     def __iter__(self) -> Iterator[tuple[str, Document]]:
         return self._decoded()
-
-
-def _ignore(error: Unreadable) -> None:
-    """What :meth:`ReadCollection.find` does about a document that cannot be read."""
 
 
 def _require_name(name: object) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from filestore.collection import Collection
+from filestore.index import Indexes
+from filestore.query import Computed
 from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
 from filestore.view import View
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from filestore.backend import Backend, Entry
-    from filestore.model import Change, Commit, Edit, Key, Problem, Revision
+    from filestore.backend import Backend, Entry, Unreadable
+    from filestore.model import Change, Commit, Document, Edit, Key, Problem, Revision
+    from filestore.query import Fields, Query
 
 
 class Store:
@@ -32,7 +35,8 @@ class Store:
 
     def __init__(self, backend: Backend, *, actor: str | None = None) -> None:
         self._backend = backend
-        self._ground = _Ground(backend, actor)
+        self._indexes = Indexes(backend)
+        self._ground = _Ground(backend, self._indexes, actor)
         self._collections: dict[str, Collection] = {}
         self._closed = False
         # No lock of their own, which a fork might leave held: each use is one atomic call.
@@ -104,7 +108,9 @@ class Store:
         transaction: Transaction | None = None
         try:
             with self._backend.exclusive():
-                transaction = Transaction(self._backend, actor=actor, message=message)
+                transaction = Transaction(
+                    self._backend, self._indexes, actor=actor, message=message
+                )
                 try:
                     self._ground.begin(transaction)
                     yield transaction
@@ -125,7 +131,7 @@ class Store:
         Takes no lock and copies nothing.  Inside a transaction it shows what was committed
         before, without the transaction's own writes.
         """
-        view = View(self._backend, self._views.discard)
+        view = View(self._backend, self._indexes, self._views.discard)
         self._views.add(view)
         return view
 
@@ -170,6 +176,18 @@ class Store:
         self._subscriptions.add(subscription)
         return subscription
 
+    def define(
+        self, collection: str, field: str, function: Callable[[Document], Any], *, version: str
+    ) -> None:
+        """Let ``find`` take a computed field, as if the collection's documents had it.
+
+        ``function`` makes its value of a document, None for none, and must depend on nothing
+        else.  It gets documents that people have edited, so it must take any; it must
+        not change them, nor use the store.  Give another ``version`` whenever the function
+        changes.  For this handle; it hides a field of the documents that has the same name.
+        """
+        self._indexes.define(collection, Computed(field, function, version))
+
     def check(self) -> list[Problem]:
         """Look at everything and say what is wrong; changes nothing."""
         return self._backend.check()
@@ -185,6 +203,7 @@ class Store:
     def stats(self) -> dict[str, Any]:
         """Figures for people and monitoring: the backend's, open views and subscriptions."""
         figures = self._backend.stats()
+        figures["indexes"] = self._indexes.stats()
         figures["views"] = len(self._views)
         figures["subscriptions"] = len(self._subscriptions)
         return figures
@@ -234,14 +253,16 @@ class _Ground:
     it.  ``get`` is the backend's own while there is none: a read pays for nothing else.
     """
 
-    __slots__ = ("_apply", "_backend", "_transaction", "actor", "get")
+    __slots__ = ("_apply", "_backend", "_indexes", "_transaction", "actor", "computed", "get")
 
-    def __init__(self, backend: Backend, actor: str | None) -> None:
+    def __init__(self, backend: Backend, indexes: Indexes, actor: str | None) -> None:
         self._backend = backend
+        self._indexes = indexes
         self._apply = backend.apply
         self._transaction: Transaction | None = None
         self.actor = actor
         self.get: Callable[[tuple[str, str]], Entry | None] = backend.get
+        self.computed: Callable[[str], Fields] = indexes.computed
 
     def begin(self, transaction: Transaction) -> None:
         """Have the transaction's thread read and write it."""
@@ -273,6 +294,21 @@ class _Ground:
     @property
     def revision(self) -> Revision:
         return self._backend.revision
+
+    @property
+    def moment(self) -> object:
+        transaction = self.joined()
+        return self._backend.revision if transaction is None else transaction.moment
+
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        transaction = self.joined()
+        ground = self._backend if transaction is None else transaction
+        return ground.get_many(collection, ids)
+
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        transaction = self.joined()
+        ground = self._indexes if transaction is None else transaction
+        return ground.candidates(collection, query)
 
     def _get_joined(self, key: tuple[str, str]) -> Entry | None:
         transaction = self.joined()

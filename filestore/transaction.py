@@ -15,7 +15,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from filestore.backend import Entry
+from filestore.backend import Entry, one_by_one
 from filestore.collection import Collection
 from filestore.errors import Closed, Conflict, FilestoreError
 from filestore.model import ANY, Edit, Key
@@ -23,8 +23,10 @@ from filestore.model import ANY, Edit, Key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from filestore.backend import Backend
+    from filestore.backend import Backend, Unreadable
+    from filestore.index import Indexes
     from filestore.model import Commit, Expected, Revision
+    from filestore.query import Fields, Query
 
 
 class _Untouched:
@@ -43,9 +45,16 @@ class Transaction:
     """
 
     def __init__(
-        self, backend: Backend, *, actor: str | None = None, message: str | None = None
+        self,
+        backend: Backend,
+        indexes: Indexes,
+        *,
+        actor: str | None = None,
+        message: str | None = None,
     ) -> None:
         self._backend = backend
+        self._indexes = indexes
+        self._applied = 0
         self._owner = _caller()
         self._ended = False
         self._doomed = False
@@ -90,6 +99,11 @@ class Transaction:
         self._require_active()
         return self._backend.revision
 
+    @property
+    def moment(self) -> object:
+        """A ground's property: another whenever reads may give something else."""
+        return self._backend.revision, self._applied
+
     def get(self, key: tuple[str, str]) -> Entry | None:
         """A document as this transaction sees it; a ground's method, see Backend."""
         self._require_active()
@@ -98,6 +112,23 @@ class Transaction:
         entry = self._backend.get(key)
         self._seen.setdefault(key, entry)
         return entry
+
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        """Documents as this transaction sees them; a ground's method, see Backend."""
+        return one_by_one(self.get, collection, ids)
+
+    def computed(self, collection: str) -> Fields:
+        """A ground's method."""
+        return self._indexes.computed(collection)
+
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        """A ground's method: what is committed, and whatever is written here."""
+        self._require_active()
+        found = self._indexes.candidates(collection, query)
+        if found is None:
+            return None
+        written = [id for name, id in self._writes if name == collection]
+        return sorted({*found, *written}) if written else found
 
     def ids(self, collection: str) -> list[str]:
         """The ids as this transaction sees them; a ground's method, see Backend."""
@@ -135,6 +166,7 @@ class Transaction:
                 " read it again and decide",
                 keys=conflicts,
             )
+        self._applied += 1
         for key, entry in decided:
             self._undo.append((key, self._writes.get(key, _UNTOUCHED)))
             self._writes[key] = entry
@@ -151,6 +183,7 @@ class Transaction:
             yield self
         except BaseException:
             self._actor, self._message = before
+            self._applied += 1
             while len(self._undo) > mark:
                 key, replaced = self._undo.pop()
                 if isinstance(replaced, _Untouched):

@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
-from filestore.backend import Entry
+from filestore.backend import Entry, one_by_one
 from filestore.collection import ReadCollection
 from filestore.errors import Closed, Conflict
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from filestore.backend import Backend
+    from filestore.backend import Backend, Unreadable
+    from filestore.index import Indexes
     from filestore.model import Commit, Revision
+    from filestore.query import Fields, Query
 
 
 class View:
@@ -34,8 +36,11 @@ class View:
     another snapshot.  It is of the process that took it: in a child, reading raises Closed.
     """
 
-    def __init__(self, backend: Backend, on_close: Callable[[View], object]) -> None:
+    def __init__(
+        self, backend: Backend, indexes: Indexes, on_close: Callable[[View], object]
+    ) -> None:
         self._backend = backend
+        self._indexes = indexes
         self._on_close = on_close
         self._mutex = threading.Lock()
         self._process = os.getpid()
@@ -84,6 +89,11 @@ class View:
         assert self._revision is not None
         return self._revision
 
+    @property
+    def moment(self) -> object:
+        """A ground's property: what reads give never changes."""
+        return self._revision
+
     def get(self, key: tuple[str, str]) -> Entry | None:
         """A document as it was; a ground's method, see Backend."""
         self._require_open()
@@ -98,6 +108,33 @@ class View:
                 return entry
             data = self._replaced[key]
         return None if data is None else Entry(data)
+
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        """Documents as they were; a ground's method, see Backend."""
+        self._require_open()
+        wanted = set(ids)
+        with self._mutex:
+            kept = {id for id in wanted if (collection, id) in self._replaced}
+        if kept:
+            return one_by_one(self.get, collection, ids)
+        found = self._backend.get_many(collection, ids)
+        replaced = self._changed()
+        if any((collection, id) in replaced for id in ids):
+            return one_by_one(self.get, collection, ids)
+        return found
+
+    def computed(self, collection: str) -> Fields:
+        """A ground's method."""
+        return self._indexes.computed(collection)
+
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        """A ground's method: the candidates of now, and whatever changed since."""
+        self._require_open()
+        found = self._indexes.candidates(collection, query)
+        if found is None:
+            return None
+        changed = [id for name, id in self._changed() if name == collection]
+        return sorted({*found, *changed}) if changed else found
 
     def ids(self, collection: str) -> list[str]:
         """The ids as they were; a ground's method, see Backend."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from filestore.backend import Entry
+from filestore.backend import Entry, InMemory, one_by_one
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Closed, Conflict, LockTimeout, ReadOnly
 from filestore.model import ANY, Commit, Key, Op, Origin
@@ -26,9 +26,12 @@ from filestore.model import ANY, Commit, Key, Op, Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from filestore.backend import Indexing, Unreadable
     from filestore.model import Edit, Etag, Problem, Revision
 
     Observer = Callable[[Sequence[Commit] | None], None]
+
+_INDEXING = InMemory()
 
 HISTORY_COMMITS = 10_000
 """How many commits :meth:`MemoryBackend.changes` can look back at most."""
@@ -93,6 +96,13 @@ class MemoryBackend:
         if entry is None:
             _require_key(collection, id)
         return entry
+
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        return one_by_one(self.get, collection, ids)
+
+    @property
+    def indexing(self) -> Indexing | None:
+        return _INDEXING
 
     def ids(self, collection: str) -> list[str]:
         encode_collection(collection)

@@ -8,6 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from filestore.backend import one_by_one
 from filestore.engine import inspection, recover
 from filestore.engine.background import Background
 from filestore.engine.checkpoint import Checkpointer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from filestore.backend import Entry
+    from filestore.backend import Entry, Indexing, Unreadable
     from filestore.model import Commit, Edit, Problem, Revision
 
 CLOSING_SECONDS: Final = 1.0
@@ -72,6 +73,7 @@ class FileBackend:
             file_mode=file_mode,
         )
         self._watch = watch
+        self._indexing: Indexing | None = None
         self._closed = False
         self._closing = threading.Lock()
         try:
@@ -134,6 +136,13 @@ class FileBackend:
 
     def ids(self, collection: str) -> list[str]:
         return self._reads.ids(collection)
+
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        return one_by_one(self.get, collection, ids)
+
+    @property
+    def indexing(self) -> Indexing | None:
+        return self._indexing
 
     def collections(self) -> list[str]:
         return self._reads.collections()

@@ -57,6 +57,11 @@ class Refused(Exception):
     """Raised by tests inside of blocks."""
 
 
+def pool_of(document: Document) -> str | None:
+    _, mark, pool = str(document.get("host")).partition("@")
+    return pool if mark else None
+
+
 def everything(store: Any) -> dict[str, dict[str, Document]]:
     """The documents of a store, a transaction or a view."""
     return {name: dict(store[name]) for name in store.collections()}
@@ -436,9 +441,128 @@ class StoreContract:
         found = [record.document["field"] for record in volumes.find(field=value)]
         assert [canonical({"": each}) for each in found] == [canonical({"": value})]
 
+    def test_find_gives_the_records_in_the_order_of_their_ids(self, volumes: Collection) -> None:
+        volumes.update({id: {"n": 1, "one": id} for id in ("b", "Z", "é", "a", "10", "9")})
+        ids = ["10", "9", "Z", "a", "b", "é"]
+        assert [record.key.id for record in volumes.find()] == ids
+        assert [record.key.id for record in volumes.find(n=1)] == ids
+
+    def test_find_sees_every_write_that_returned(self, store: Store, volumes: Collection) -> None:
+        def ids(**fields: Any) -> list[str]:
+            return [record.key.id for record in volumes.find(**fields)]
+
+        assert ids(n=1) == []
+        volumes["a"] = {"n": 1, "m": 1}
+        assert ids(n=1) == ids(m=1) == ["a"]
+        volumes["a"] = {"n": 2, "m": 1}
+        assert ids(n=1) == []
+        assert ids(n=2) == ids(n=2, m=1) == ["a"]
+        volumes["a"] = {"m": None}
+        assert ids(n=2) == ids(n=None) == []
+        assert ids(m=None) == ["a"]
+        volumes.update({"a": {"n": 1}, "b": {"n": 1}, "c": {"n": 1}})
+        assert ids(n=1) == ["a", "b", "c"]
+        del volumes["b"]
+        with store.transaction():
+            volumes.patch("c", {"n": 3})
+            volumes["d"] = {"n": 3}
+        assert ids(n=1) == ["a"]
+        assert ids(n=3) == ["c", "d"]
+        volumes.clear()
+        assert ids(n=3) == ids(n=1) == []
+        volumes["b"] = {"n": 3}
+        assert ids(n=3) == ["b"]
+
+    def test_find_in_a_transaction_sees_what_it_wrote(self, store: Store) -> None:
+        def ids(where: Any, **fields: Any) -> list[str]:
+            return [record.key.id for record in where["volumes"].find(**fields)]
+
+        store["volumes"].update({"a": {"n": 1}, "b": {"n": 1}, "c": {"n": 2}})
+        assert ids(store, n=1) == ["a", "b"]
+        with suppress(Refused), store.transaction() as tx:
+            tx["volumes"].update({"d": {"n": 1}, "c": {"n": 1}})
+            del tx["volumes"]["a"]
+            assert ids(tx, n=1) == ids(store, n=1) == ["b", "c", "d"]
+            with suppress(Refused), store.transaction():
+                store["volumes"]["e"] = {"n": 1}
+                assert ids(tx, n=1) == ["b", "c", "d", "e"]
+                raise Refused
+            assert ids(tx, n=1) == ["b", "c", "d"]
+            elsewhere: list[str] = []
+            in_thread(lambda: elsewhere.extend(ids(store, n=1)))
+            assert elsewhere == ["a", "b"]
+            raise Refused
+        assert ids(store, n=1) == ["a", "b"]
+
+    def test_find_in_a_view_sees_its_revision(self, store: Store, volumes: Collection) -> None:
+        def ids(where: Any, **fields: Any) -> list[str]:
+            return [record.key.id for record in where["volumes"].find(**fields)]
+
+        volumes.update({"a": {"n": 1}, "b": {"n": 1}, "c": {"n": 2}})
+        with store.snapshot() as early:
+            volumes.update({"d": {"n": 1}, "c": {"n": 1}})
+            assert ids(store, n=1) == ["a", "b", "c", "d"]
+            with store.snapshot() as late:
+                del volumes["a"]
+                volumes["b"] = {"n": 3}
+                for _ in range(2):
+                    assert ids(early, n=1) == ["a", "b"]
+                    assert ids(early, n=2) == ["c"]
+                    assert ids(early, n=3) == []
+                    assert ids(late, n=1) == ["a", "b", "c", "d"]
+                    assert ids(store, n=1) == ["c", "d"]
+
+    def test_find_takes_computed_fields(self, store: Store, volumes: Collection) -> None:
+        def ids(where: Any, **fields: Any) -> list[str]:
+            return [record.key.id for record in where["volumes"].find(**fields)]
+
+        volumes.update(
+            {"a": {"host": "x@lvm"}, "b": {"host": "y@lvm"}, "c": {"host": "y"}, "d": {}}
+        )
+        assert ids(store, pool="lvm") == []
+        store.define("volumes", "pool", pool_of, version="1")
+        assert ids(store, pool="lvm") == ["a", "b"]
+        assert ids(store, pool="lvm", host="y@lvm") == ["b"]
+        assert ids(store, pool=None) == ids(store, pool="") == []
+        with store.snapshot() as view, store.transaction() as tx:
+            tx["volumes"]["c"] = {"host": "z@lvm"}
+            assert ids(tx, pool="lvm") == ["a", "b", "c"]
+            assert ids(view, pool="lvm") == ["a", "b"]
+        store.define("volumes", "pool", len, version="2")
+        assert ids(store, pool=1) == ["a", "b", "c"]
+        assert ids(store, pool=True) == []
+
+    def test_iteration_reads_each_document_when_its_turn_comes(
+        self, store: Store, volumes: Collection
+    ) -> None:
+        volumes.update({str(n): ONE for n in range(40)})
+
+        def replace(id: str, document: Document) -> None:
+            volumes.update({other: document for other in list(volumes) if other != id})
+
+        for write in (replace, lambda id, document: in_thread(lambda: replace(id, document))):
+            documents = iter(volumes.items())
+            for document in (TWO, ONE, {"size": 3}):
+                id, _ = next(documents)
+                write(id, document)
+                assert next(documents)[1] == document
+        with store.transaction():
+            documents = iter(volumes.items())
+            id, _ = next(documents)
+            replace(id, TWO)
+            assert [next(documents)[1] for _ in range(30)] == [TWO] * 30
+            replace(id, ONE)
+            for other in list(volumes):
+                del volumes[other]
+            assert list(documents) == []
+
     def test_find_refuses_what_no_document_can_hold(self, volumes: Collection) -> None:
         with pytest.raises(InvalidDocument):
             volumes.find(size=float("nan"))
+        with pytest.raises(InvalidDocument):
+            volumes.find(size="\ud800")
+        with pytest.raises(InvalidDocument):
+            volumes.find(**{"\ud800": "x"})
 
     # --- documents that cannot be read
 

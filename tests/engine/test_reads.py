@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore.codec import canonical
-from filestore.collection import Collection, Unreadable
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem, Item
 from filestore.errors import StorageError
 from filestore.model import Edit, Key
+from filestore.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from filestore.backend import Unreadable
+    from filestore.collection import Collection
 
 A = Key("volumes", "a")
 ONE, TWO, THREE = (canonical({"n": n, "text": "x" * 50}) for n in range(3))
@@ -115,7 +118,7 @@ def listed(tmp_path: Path) -> Iterator[tuple[Collection, Between]]:
     maker.close()
     fs = Between()
     backend = FileBackend(root, fs=fs, background=False)
-    yield Collection(backend, "volumes"), fs
+    yield Store(backend)["volumes"], fs
     backend.close()
 
 

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore import Corrupt, Key, Store
+from filestore.backend import InMemory
 from filestore.backends.memory import MemoryBackend
 from tests.contract.store import StoreContract
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filestore.backend import Entry
+    from filestore.backend import Entry, Indexing
+
+
+class Spoiled(InMemory):
+    """Tells indexes what cannot be read."""
+
+    def __init__(self, unreadable: set[tuple[str, str]]) -> None:
+        self._unreadable = unreadable
+
+    def edited(self, collection: str) -> set[str]:
+        return {id for name, id in self._unreadable if name == collection}
 
 
 class Spoilable(MemoryBackend):
@@ -22,6 +33,10 @@ class Spoilable(MemoryBackend):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.unreadable: set[tuple[str, str]] = set()
+
+    @property
+    def indexing(self) -> Indexing | None:
+        return Spoiled(self.unreadable)
 
     def get(self, key: tuple[str, str]) -> Entry | None:
         if key in self.unreadable:

@@ -1,0 +1,337 @@
+"""The indexes of a store: made when they are first of use, and current whenever they are asked.
+
+An index answers with *candidates*: every document that is in the answer, and
+maybe some that are not.  Whoever asked reads them and compares, so an index decides how
+quick an answer is, and never what it is.  It rests on four things:
+
+* X1 A document that was written since the index saw it is a candidate.  The backend tells of each
+  commit before any read shows it; here it is only *marked*, so that a commit pays
+  next to nothing.  The next find reads the marked documents.
+* X2 A mark is taken off only by reading the document when its commit is visible.
+* X3 A document that could not be read is a candidate until it is written again.
+* X4 What the backend says may have been edited unseen is a candidate.
+
+So a find sees every commit that returned before it began (C1).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from filestore.backend import Entry
+from filestore.codec import decode
+from filestore.collector import BULK, paused
+from filestore.index.image import Hashes, build, hash_of
+from filestore.index.layered import Layered
+from filestore.query import ABSENT, Computed, bytes_of, value_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from filestore.backend import Backend
+    from filestore.model import Commit, Document, Revision
+    from filestore.query import Fields, Query, Source
+
+MOST_FIELDS: Final = 32
+"""How many fields of one collection are indexed because somebody asked for them."""
+
+_MANY: Final = 256  # candidates; with more, an index of the other fields asked for is worth making
+_SALT_BYTES: Final = 16
+_MEMO: Final = 4096  # values whose hash is remembered while an index is made
+
+_NONE: Final[Fields] = {}
+
+_all: weakref.WeakSet[Indexes] = weakref.WeakSet()
+
+
+class Indexes:
+    """The indexes of one handle.  Safe for threads; a forked child goes on with a copy."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._indexing = backend.indexing
+        self._computed: dict[str, Fields] = {}
+        self._held: dict[str, _Held] = {}
+        self._marking = threading.Lock()  # held for moments; no call of the backend inside
+        self._subscribing = threading.Lock()
+        self._unsubscribe: Callable[[], None] | None = None
+        self._last: Sequence[Commit] = ()
+        _all.add(self)
+
+    def define(self, collection: str, computed: Computed) -> None:
+        """Have a computed field; one of that name before is replaced."""
+        fields = self._computed.get(collection, {})
+        self._computed[collection] = {**fields, computed.name: computed}
+
+    def computed(self, collection: str) -> Fields:
+        """The computed fields of a collection."""
+        return self._computed.get(collection, _NONE)
+
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        """The ids of all documents that may be in the answer, ascending.
+
+        None: nobody knows, look at all.  Raises what reading and catching up raise.
+        """
+        indexing = self._indexing
+        if indexing is None or not query.wanted:
+            return None
+        edited = indexing.edited(collection)
+        if edited is None:
+            return None
+        if self._unsubscribe is None:
+            self._subscribe()
+        held = self._held.get(collection)
+        if held is None:
+            held = self._held.setdefault(collection, _Held(collection))
+        with held.lock:
+            layered = self._current(held, query, self._backend.revision)
+            if layered is None:
+                return None
+            columns = held.columns
+            found = layered.candidates(
+                [(columns[source], data) for source, _, data in query.wanted if source in columns]
+            )
+            if len(found) > 1 or held.marks or held.unread or edited:
+                return sorted({*found, *held.marks.copy(), *held.unread, *edited})
+            return found
+
+    # -- keeping current -------------------------------------------------------------
+
+    def _current(self, held: _Held, query: Query, revision: Revision) -> Layered | None:
+        """The index with every commit up to ``revision``, over enough of the fields asked for."""
+        layered, columns = held.layered, held.columns
+        missing = [source for source, _, _ in query.wanted if source not in columns]
+        if layered is not None and held.epoch == held.lost:
+            if held.marks:
+                self._read_marked(held, layered, revision)
+            if not missing or not self._worth_more(held, layered, query):
+                return layered
+        sources = self._sources(held, missing)
+        if not any(source in sources for source, _, _ in query.wanted):
+            return None
+        self._make(held, sources)
+        return held.layered
+
+    @staticmethod
+    def _worth_more(held: _Held, layered: Layered, query: Query) -> bool:
+        """Whether what is indexed leaves so much to read that the missing fields are needed."""
+        sizes = [
+            layered.size(held.columns[source], data)
+            for source, _, data in query.wanted
+            if source in held.columns
+        ]
+        return not sizes or (min(sizes) > _MANY and len(held.columns) < MOST_FIELDS)
+
+    def _sources(self, held: _Held, missing: Sequence[Source]) -> tuple[Source, ...]:
+        """What to index: what was, what the settings want, and what is missing."""
+        assert self._indexing is not None
+        computed = self.computed(held.collection)
+        declared = self._indexing.declared.get(held.collection, ())
+        sources: dict[Source, None] = dict.fromkeys(
+            source
+            for source in (*held.columns, *(computed.get(name, name) for name in declared))
+            if isinstance(source, str) or computed.get(source.name) == source
+        )
+        for source in missing:
+            if len(sources) < MOST_FIELDS + len(declared):
+                sources[source] = None
+        return tuple(sources)
+
+    def _make(self, held: _Held, sources: tuple[Source, ...]) -> None:
+        """Make the index anew, by one look at every document."""
+        collection = held.collection
+        epoch = held.lost
+        with self._marking:
+            held.marks = {}
+            # What was told last may not be visible yet.
+            for commit in self._last:
+                held.mark(commit)
+            held.tracked = True
+        held.layered = None
+        held.unread = set()
+        salt = os.urandom(_SALT_BYTES)
+        ids = self._backend.ids(collection)
+        ids.sort()
+        image = build(self._look(held, ids, sources, salt), len(sources))
+        held.columns = {source: column for column, source in enumerate(sources)}
+        held.layered = Layered(image, salt)
+        held.epoch = epoch
+
+    def _look(
+        self, held: _Held, ids: Sequence[str], sources: tuple[Source, ...], salt: bytes
+    ) -> Iterator[tuple[str, Hashes]]:
+        """Every document's hashes; those that cannot be read are noted."""
+        assert self._indexing is not None
+        extract = _Extract(sources, salt)
+        for begin in range(0, len(ids), BULK):
+            chunk = ids[begin : begin + BULK]
+            seen = []
+            with paused(len(chunk)):
+                for id, entry in self._backend.get_many(held.collection, chunk):
+                    if isinstance(entry, Entry):
+                        seen.append((id, extract(decode(entry.data))))
+                    else:
+                        held.unread.add(id)
+            yield from seen
+        held.unread.update(self._indexing.edited(held.collection) or ())
+
+    def _read_marked(self, held: _Held, layered: Layered, revision: Revision) -> None:
+        """Read what was written up to ``revision``."""
+        assert self._indexing is not None
+        due = {id: at for id, at in held.marks.copy().items() if at <= revision}
+        ids = list(due)
+        extract = _Extract(tuple(held.columns), layered.salt)
+        for begin in range(0, len(ids), BULK):
+            chunk = ids[begin : begin + BULK]
+            with paused(len(chunk)):
+                found = dict(self._backend.get_many(held.collection, chunk))
+                for id in chunk:
+                    entry = found.get(id)
+                    held.unread.discard(id)
+                    if entry is None:
+                        layered.put(id, extract.nothing)
+                    elif isinstance(entry, Entry):
+                        layered.put(id, extract(decode(entry.data)))
+                    else:
+                        held.unread.add(id)
+            # Of what was edited unseen, no commit may ever tell how it was just now.
+            held.unread.update(self._indexing.edited(held.collection) or ())
+            with self._marking:
+                for id in chunk:
+                    if held.marks.get(id) == due[id]:
+                        del held.marks[id]
+        layered.fold()
+
+    def _subscribe(self) -> None:
+        with self._subscribing:
+            if self._unsubscribe is None:
+                self._unsubscribe = self._backend.subscribe(self._observe)
+
+    def _observe(self, commits: Sequence[Commit] | None) -> None:
+        """Mark what commits wrote (X1)."""
+        with self._marking:
+            if commits is None:
+                self._last = ()
+                for held in self._held.values():
+                    held.lost += 1
+                return
+            self._last = commits
+            for commit in commits:
+                for key, _, _ in commit.ops:
+                    held_or_none = self._held.get(key.collection)
+                    if held_or_none is not None and held_or_none.tracked:
+                        held_or_none.marks[key.id] = commit.revision
+
+    # -- the rest ----------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """What is indexed, for people: by collection the fields, documents and bytes."""
+        figures = {}
+        for name, held in sorted(self._held.copy().items()):
+            layered = held.layered
+            if layered is not None:
+                figures[name] = {
+                    "fields": [
+                        source if isinstance(source, str) else source.name
+                        for source in held.columns
+                    ],
+                    "entries": layered.count,
+                    "bytes": layered.nbytes,
+                }
+        return figures
+
+    def close(self) -> None:
+        """Hear of no more commits."""
+        with self._subscribing:
+            end, self._unsubscribe = self._unsubscribe, None
+        if end is not None:
+            end()
+
+    def after_fork(self) -> None:
+        """In a child, whose parent's threads are gone: have locks that nobody holds."""
+        self._marking = threading.Lock()
+        self._subscribing = threading.Lock()
+        self._unsubscribe = None
+        self._last = ()
+        self._held = {}
+
+
+class _Held:
+    """The index of one collection, and what is to be looked at before it is asked.
+
+    ``lock`` is held while it is asked or brought up to date.  ``marks`` has the ids of
+    documents that were written, each with the newest revision that did; ``tracked``: whether
+    they are noted.  The index is of ``epoch``, and good while that is ``lost``: how often
+    the backend could not tell what changed.
+    """
+
+    __slots__ = (
+        "collection",
+        "columns",
+        "epoch",
+        "layered",
+        "lock",
+        "lost",
+        "marks",
+        "tracked",
+        "unread",
+    )
+
+    def __init__(self, collection: str) -> None:
+        self.collection = collection
+        self.lock = threading.Lock()
+        self.layered: Layered | None = None
+        self.columns: dict[Source, int] = {}
+        self.marks: dict[str, Revision] = {}
+        self.unread: set[str] = set()
+        self.tracked = False
+        self.epoch = 0
+        self.lost = 0
+
+    def mark(self, commit: Commit) -> None:
+        for key, _, _ in commit.ops:
+            if key.collection == self.collection:
+                self.marks[key.id] = commit.revision
+
+
+class _Extract:
+    """Documents to hashes."""
+
+    def __init__(self, sources: Sequence[Source], salt: bytes) -> None:
+        self._sources = sources
+        self._salt = salt
+        self._memo: dict[str, int] = {}
+        self.nothing: Hashes = (None,) * len(sources)
+
+    def __call__(self, document: Document) -> Hashes:
+        hashes: list[int | None] = []
+        for source in self._sources:
+            value = value_in(document, source)
+            if value is ABSENT:
+                hashes.append(None)
+            elif type(value) is str:
+                digest = self._memo.get(value)
+                if digest is None:
+                    digest = self._remember(value)
+                hashes.append(digest)
+            else:
+                hashes.append(hash_of(bytes_of(value), self._salt))
+        return tuple(hashes)
+
+    def _remember(self, value: str) -> int:
+        if len(self._memo) >= _MEMO:
+            self._memo.clear()
+        digest = self._memo[value] = hash_of(bytes_of(value), self._salt)
+        return digest
+
+
+def _after_fork() -> None:
+    for indexes in list(_all):
+        indexes.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,153 @@
+"""The index of one collection, as documents change: two images and what is newer, in memory.
+
+Lookups ask all three.  The newest are dictionaries; once there are many they
+become part of the upper image, and that, once it is large, of the lower.  So a
+change costs little, an index of a million documents is never made anew for a
+few of them, and what is to be written when a store is closed is small too.
+
+Nothing is taken out of an image: a document that has changed is found under its old
+value too, read in vain, and left out.  Pure, and not safe for threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from filestore.index.image import Hashes, Image, build, hash_of, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MIN_RECENT: Final = 1024
+_MIN_UPPER: Final = 8192
+_WORTH_MEETING: Final = 16  # candidates; fewer are read sooner than compared
+_RECENT_COST: Final = 500  # bytes of a document among the newest, roughly, beside 250 a field
+_RECENT_FIELD_COST: Final = 250
+
+EMPTY: Final = build((), 0)
+
+
+class Layered:
+    """See the module.  ``salt``: of all hashes in it."""
+
+    def __init__(self, lower: Image, salt: bytes, upper: Image | None = None) -> None:
+        self.salt = salt
+        self.lower = lower
+        self.upper = upper if upper is not None else build((), len(lower.columns))
+        self._columns = len(lower.columns)
+        self._recent: dict[str, Hashes] = {}
+        self._by_hash: list[dict[int, dict[str, None]]] = [{} for _ in range(self._columns)]
+        self.lower_changed = False
+        self.upper_changed = False
+
+    @property
+    def count(self) -> int:
+        """How many documents, roughly: a changed one may count twice."""
+        return self.lower.count + self.upper.count + len(self._recent)
+
+    @property
+    def recent(self) -> int:
+        """How many documents are in no image yet."""
+        return len(self._recent)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes, roughly."""
+        each = _RECENT_COST + _RECENT_FIELD_COST * self._columns
+        return self.lower.nbytes + self.upper.nbytes + each * len(self._recent)
+
+    def put(self, id: str, hashes: Hashes) -> None:
+        """A document as it is now; all hashes None when there is none any more."""
+        before = self._recent.get(id)
+        if before == hashes:
+            return
+        self._recent[id] = hashes
+        for column, by_hash in enumerate(self._by_hash):
+            old = None if before is None else before[column]
+            new = hashes[column]
+            if new == old:
+                continue
+            if old is not None:
+                ids = by_hash[old]
+                del ids[id]
+                if not ids:
+                    del by_hash[old]
+            if new is not None:
+                by_hash.setdefault(new, {})[id] = None
+
+    def size(self, column: int, data: bytes) -> int:
+        """How many candidates there are for a value."""
+        digest = hash_of(data, self.salt)
+        total = len(self._by_hash[column].get(digest, ()))
+        for image in (self.lower, self.upper):
+            low, high = image.span(column, digest)
+            total += high - low
+        return total
+
+    def candidates(self, wanted: Sequence[tuple[int, bytes]]) -> list[str]:
+        """The ids that may have these values in these columns; some twice, in no order.
+
+        ``wanted``: columns with canonical bytes, at least one.
+        """
+        if len(wanted) == 1:
+            ((column, data),) = wanted
+            digest = hash_of(data, self.salt)
+            found = self.lower.found(column, digest)
+            if self.upper.count:
+                found += self.upper.found(column, digest)
+            if self._recent:
+                found += self._by_hash[column].get(digest, ())
+            return found
+        pairs = [(column, hash_of(data, self.salt)) for column, data in wanted]
+        found = []
+        for image in (self.lower, self.upper):
+            if image.count:
+                found += _meeting(image, pairs)
+        if self._recent:
+            found += self._meeting(pairs)
+        return found
+
+    def _meeting(self, pairs: list[tuple[int, int]]) -> list[str]:
+        every = [self._by_hash[column].get(digest) for column, digest in pairs]
+        least = min((ids or {} for ids in every), key=len)
+        return [id for id in least if all(ids is not None and id in ids for ids in every)]
+
+    def fold(self) -> bool:
+        """Have the images take in what is newer, if it is much; whether it was."""
+        if len(self._recent) < _MIN_RECENT + self.upper.count // 2:
+            return False
+        self.settle()
+        return True
+
+    def settle(self) -> None:
+        """Have the images take in all that is newer."""
+        if self._recent:
+            newest = build(sorted(self._recent.items()), self._columns, bare=True)
+            self.upper = merge(self.upper, newest, bare=True)
+            self.upper_changed = True
+            self._recent = {}
+            self._by_hash = [{} for _ in range(self._columns)]
+        if self.upper.count > _MIN_UPPER + self.lower.count // 4:
+            self.lower = merge(self.lower, self.upper, bare=False)
+            self.upper = build((), self._columns)
+            self.lower_changed = self.upper_changed = True
+
+
+def _meeting(image: Image, pairs: list[tuple[int, int]]) -> list[str]:
+    """The ids in an image that have all of these hashes."""
+    spans = sorted(
+        (high - low, column, low, high)
+        for column, (low, high) in (
+            (column, image.span(column, digest)) for column, digest in pairs
+        )
+    )
+    size, column, low, high = spans[0]
+    if not size:
+        return []
+    rows = image.rows(column, low, high)
+    for _, column, low, high in spans[1:]:
+        if len(rows) <= _WORTH_MEETING:
+            break
+        others = set(image.rows(column, low, high))
+        rows = [row for row in rows if row in others]
+    return image.ids(rows)

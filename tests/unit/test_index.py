@@ -1,0 +1,107 @@
+"""The parts of an index, without a store: what may match is always among the candidates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestore.index import layered as layered_module
+from filestore.index.image import build, hash_of, merge
+from filestore.index.layered import Layered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filestore.index.image import Hashes
+
+SALT = bytes(16)
+NOTHING: Hashes = (None, None)
+
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
+digests = st.one_of(st.none(), st.integers(0, 5), st.sampled_from([2**32 - 1, 2**31]))
+documents = st.dictionaries(ids, st.tuples(digests, digests), max_size=40)
+
+
+def matching(documents: Mapping[str, Hashes], column: int, digest: int) -> list[str]:
+    return sorted(id for id, hashes in documents.items() if hashes[column] == digest)
+
+
+@given(documents)
+def test_an_image_finds_just_the_documents_with_the_hash(documents: dict[str, Hashes]) -> None:
+    image = build(sorted(documents.items()), 2)
+    assert image.all_ids() == sorted(id for id, hashes in documents.items() if hashes != NOTHING)
+    for column in range(2):
+        for digest in (*range(6), 2**32 - 1, 2**31):
+            assert image.found(column, digest) == matching(documents, column, digest)
+
+
+def test_a_run_of_any_length_is_found_whole() -> None:
+    for length in (1, 7, 8, 9, 1000):
+        image = build([(f"{n:04}", (5,)) for n in range(length)] + [("a", (4,)), ("b", (6,))], 1)
+        assert len(image.found(0, 5)) == length
+        assert image.found(0, 4) == ["a"]
+        assert image.found(0, 6) == ["b"]
+
+
+@given(documents, documents, st.booleans())
+def test_what_is_merged_says_what_the_newer_one_says(
+    older: dict[str, Hashes], newer: dict[str, Hashes], bare: bool
+) -> None:
+    image = merge(
+        build(sorted(older.items()), 2), build(sorted(newer.items()), 2, bare=True), bare=bare
+    )
+    both = {**older, **newer}
+    for column in range(2):
+        for digest in range(6):
+            assert image.found(column, digest) == matching(both, column, digest)
+    # Ids that say nothing are kept only for those below.
+    expected = {id for id, hashes in both.items() if hashes != NOTHING}
+    assert set(image.all_ids()) == expected | (set(newer) if bare else set())
+
+
+@given(documents, st.lists(documents, max_size=6), st.sampled_from([0, 3, 20]))
+def test_no_change_hides_a_candidate(
+    first: dict[str, Hashes], changes: list[dict[str, Hashes]], least: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layered_module, "_MIN_RECENT", least)
+        patch.setattr(layered_module, "_MIN_UPPER", least)
+        layered = Layered(build(sorted(first.items()), 2), SALT)
+        model = dict(first)
+        for change in changes:
+            for id, hashes in change.items():
+                layered.put(id, hashes)
+                model[id] = hashes
+            layered.fold()
+            for data in (b"1", b"2"):
+                digest = hash_of(data, SALT)
+                layered.put(data.decode(), (digest, digest))
+                model[data.decode()] = (digest, digest)
+                for wanted in ([(0, data)], [(1, data)], [(0, data), (1, data)]):
+                    found = set(layered.candidates(wanted))
+                    expected = [
+                        id
+                        for id, hashes in model.items()
+                        if all(hashes[column] == digest for column, _ in wanted)
+                    ]
+                    assert found >= set(expected)
+                    assert layered.size(wanted[0][0], data) >= len(expected)
+        layered.settle()
+        if not layered.upper.count:
+            for data in (b"1", b"2"):
+                digest = hash_of(data, SALT)
+                assert sorted(layered.candidates([(1, data)])) == matching(model, 1, digest)
+
+
+def test_a_document_of_an_image_costs_its_id_and_12_bytes() -> None:
+    many = 1000
+    image = build([(f"{n:036}", (n,)) for n in range(many)], 1)
+    assert image.nbytes == many * (36 + 4 + 8) + 4
+
+
+def test_different_salts_give_different_hashes() -> None:
+    assert hash_of(b'"a"', SALT) == hash_of(b'"a"', SALT)
+    assert hash_of(b'"a"', SALT) != hash_of(b'"a"', b"\1" * 16)
