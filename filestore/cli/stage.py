@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.cli import screen
 from filestore.cli.day import short
-from filestore.cli.masking import masked
 from filestore.cli.values import compact, write
 from filestore.diff import Kind
+from filestore.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,9 @@ from oslo_versionedobjects import fields as ovo_fields
 
 import filestore
 from filestore.integrations.cinderlib import resources
-from filestore.integrations.cinderlib.documents import moment, plain, timestamp
+from filestore.integrations.cinderlib.documents import plain
 from filestore.model import Key
+from filestore.resources.documents import moment, timestamp
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 moments = st.datetimes(timezones=st.just(dt.UTC))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import filestore
-from filestore.cli.masking import MASK, masked
+from filestore.masking import MASK, masked
 
 ROOT = Path(__file__).parents[2]
 

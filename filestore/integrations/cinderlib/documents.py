@@ -1,71 +1,7 @@
-"""The documents that cinderlib's resources are kept as, and their way to and from Cinder's objects.
-
-The format is Cinder's own field names, flat, one document a resource, and no
-trace of the object library that Cinder wraps them in, so that a program
-without Cinder reads and writes the same files.
-
-Grammar::
-
-    volumes/<id>      = { field…, "volume_type"?: type }
-    snapshots/<id>    = { field…, "backend": name, "progress"?: str }
-    connections/<id>  = { field…, "connection_info"?: object, "connector"?: object }
-    key_values/<key>  = { "value": any }
-
-    field  = any field of Cinder's Volume, Snapshot or VolumeAttachment that holds no other resource
-    type   = { "extra_specs"?: {str: str | null}, "qos_specs"?: qos, "name"?: str,
-               "is_public"?: bool, …other fields of Cinder's VolumeType }
-    qos    = { "specs"?: {str: str | null}, "consumer": "back-end" | "front-end" | "both",
-               "id"?: str, "name"?: str, …other fields of Cinder's QualityOfServiceSpecs }
-
-* A field that is absent is null, and null is never written at the top level.  The three
-  kinds of metadata are never null: one that is absent is empty.
-* The document's id is the resource's id.  The field ``id`` repeats it for
-  people; where the two differ (a copied file), the document's id wins.
-* Times are ISO 8601 in UTC with microseconds: ``2026-03-01T08:15:30.250000Z``.
-* The type's id is the volume's ``volume_type_id``.  Its ``name`` is left out
-  when it equals that id, ``is_public`` when it is true; the qos specs' ``id``
-  and ``name`` when they equal the type's id.
-* A volume's backend is in ``host``, ``node@backend#pool``.  A snapshot has no
-  host: cinderlib keeps its backend in ``progress``, where drivers write
-  ``100%``; here it has a field of its own, and ``progress`` is only there when
-  it is something else.
-* No resource holds another: snapshots and connections name their volume in
-  ``volume_id``.
-* A resource with ``"deleted": true`` is one that was deleted softly.
-* Fields that this version does not know are kept when a resource is written.
-
-Example, ``volumes/0b0a5b7e-….json``::
-
-    {
-      "admin_metadata": {},
-      "attach_status": "detached",
-      "bootable": false,
-      "created_at": "2026-03-01T08:15:30.250000Z",
-      "deleted": false,
-      "display_name": "db-primary",
-      "glance_metadata": {},
-      "host": "node1@lvm#fast",
-      "id": "0b0a5b7e-…",
-      "metadata": {"team": "billing"},
-      "multiattach": false,
-      "project_id": "cinderlib",
-      "provider_location": "192.0.2.10:3260,1 iqn.2010-10.org.openstack:volume-0b0a5b7e-… 1",
-      "shared_targets": true,
-      "size": 40,
-      "status": "available",
-      "use_quota": true,
-      "user_id": "cinderlib",
-      "volume_type": {
-        "extra_specs": {"provisioning:type": "thin"},
-        "qos_specs": {"consumer": "back-end", "specs": {"total_iops_sec": "2000"}}
-      },
-      "volume_type_id": "0b0a5b7e-…"
-    }
-"""
+"""Documents to and from Cinder's objects; the format is :mod:`filestore.resources.documents`."""
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,48 +9,23 @@ from cinder import objects as ovos
 from oslo_serialization import jsonutils
 from oslo_versionedobjects import fields as ovo_fields
 
-from filestore.errors import Corrupt
 from filestore.model import Key
+from filestore.resources import documents
+from filestore.resources.documents import SCALARS, fold_type, moment, unfold_type, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filestore.model import Document
 
-UTC = dt.UTC
-_SCALARS = frozenset((str, int, bool, float, type(None)))
-
 
 def plain(value: Any) -> Any:
-    """A copy of ``value`` made of JSON's own types.
+    """A copy of ``value`` made of JSON's own types; odd ones become what oslo makes of them."""
+    return documents.plain(value, _primitive)
 
-    Drivers put tuples, sets, bytes and objects into ``connection_info``; they
-    become what oslo's JSON makes of them.
-    """
-    if type(value) in _SCALARS:
-        return value
-    if isinstance(value, dt.datetime):
-        return timestamp(value)
-    if isinstance(value, dict):
-        return {k if isinstance(k, str) else str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in value), key=repr)
+
+def _primitive(value: Any) -> Any:
     return jsonutils.to_primitive(value, convert_instances=True)
-
-
-def timestamp(value: dt.datetime) -> str:
-    """``value`` in UTC with microseconds; a naive one is in UTC already, as Cinder has it."""
-    if value.tzinfo is not None and value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-def moment(value: str) -> dt.datetime:
-    """What :func:`timestamp` wrote; also any other ISO 8601 time."""
-    parsed = dt.datetime.fromisoformat(value)
-    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
 class Shape:
@@ -177,7 +88,7 @@ class Shape:
             attribute = "_obj_" + name
             if attribute in have and name in readers:
                 value = have[attribute]
-                document[name] = value if type(value) in _SCALARS else plain(value)
+                document[name] = value if type(value) in SCALARS else plain(value)
         return document
 
     def decode(self, key: Key, document: Document, context: Any) -> Any:
@@ -205,7 +116,7 @@ class Shape:
                 try:
                     have[attribute] = read(ovo, value)
                 except (ValueError, TypeError, AttributeError) as error:
-                    raise _unreadable(key, name, value, error) from error
+                    raise unreadable(key, name, value, error) from error
         for original, name, attribute in self._originals:
             if have.get(attribute) is None and self.complete:
                 have[attribute] = readers[name][2](ovo, {})  # Cinder fails on null metadata
@@ -224,15 +135,9 @@ class Shape:
                 try:
                     setattr(ovo, name, value)
                 except (ValueError, TypeError) as error:
-                    raise _unreadable(key, name, value, error) from error
+                    raise unreadable(key, name, value, error) from error
         ovo.obj_reset_changes()
         return ovo
-
-
-def _unreadable(key: Key, name: str, value: Any, error: Exception) -> Corrupt:
-    return Corrupt(
-        f"{key}: the field {name!r} cannot be {value!r} ({error}): correct the document", key=key
-    )
 
 
 def _reader(name: str, field: Any) -> tuple[type | None, Callable[..., Any]]:
@@ -277,39 +182,22 @@ def _refuse_boolean(_ovo: Any, value: Any) -> bool:
     raise ValueError("true or false is required")  # the coercion would take "no" for true
 
 
-_TYPE_IMPLIED = {"is_public": True}
-
-
 def encode_type(ovo: Any) -> Document | None:
     """A volume type with its qos specs; None for none."""
     if ovo is None:
         return None
-    document = _set_fields(ovo)
-    type_id = document.pop("id", None)
-    _leave_out(document, {**_TYPE_IMPLIED, "name": type_id})
     qos = ovo.qos_specs if ovo.obj_attr_is_set("qos_specs") else None
-    qos_id = document.pop("qos_specs_id", None)
-    if qos is not None:
-        nested = _set_fields(qos)
-        _leave_out(nested, {"id": type_id, "name": type_id})
-        document["qos_specs"] = nested
-    elif qos_id is not None:
-        document["qos_specs_id"] = qos_id  # specs that were not loaded: only their name is known
-    return document
+    return fold_type(_set_fields(ovo), None if qos is None else _set_fields(qos))
 
 
 def decode_type(key: Key, type_id: str, document: Document, context: Any) -> Any:
     """What :func:`encode_type` made a document of; ``key`` is its volume's."""
-    values = {"name": type_id, "extra_specs": {}, **_TYPE_IMPLIED, **document}
-    nested = values.pop("qos_specs", None)
+    fields, nested = unfold_type(key, type_id, document)
     qos = None
     if nested is not None:
-        qos_id = nested.get("id", type_id)
-        qos = _shape(ovos.QualityOfServiceSpecs).decode(
-            Key(key.collection, qos_id), {"name": type_id, "specs": {}, **nested}, context
-        )
-        values["qos_specs_id"] = qos_id
-    volume_type = _shape(ovos.VolumeType).decode(Key(key.collection, type_id), values, context)
+        qos_key = Key(key.collection, nested["id"])
+        qos = _shape(ovos.QualityOfServiceSpecs).decode(qos_key, nested, context)
+    volume_type = _shape(ovos.VolumeType).decode(Key(key.collection, type_id), fields, context)
     vars(volume_type).setdefault("_obj_qos_specs_id", None)
     vars(volume_type)["_obj_qos_specs"] = qos
     return volume_type
@@ -326,9 +214,3 @@ def _set_fields(ovo: Any) -> Document:
         for name, value in _shape(ovo.__class__).encode(ovo).items()
         if value is not None
     }
-
-
-def _leave_out(document: Document, implied: Document) -> None:
-    for name, value in implied.items():
-        if document.get(name) == value:
-            document.pop(name, None)

@@ -20,41 +20,25 @@ What it keeps to, beyond the methods' signatures:
 
 from __future__ import annotations
 
-import gc
 import weakref
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cinderlib
 from cinderlib import objects
 from cinderlib.persistence import base
-from oslo_utils import timeutils
 
 import filestore
-from filestore.errors import Conflict, NotFound
 from filestore.integrations.cinderlib import resources
-from filestore.integrations.cinderlib.changes import changed_fields, merged, original, patch_of
 from filestore.integrations.cinderlib.database import Database
-from filestore.integrations.cinderlib.documents import timestamp
-from filestore.integrations.cinderlib.resources import (
-    CONNECTIONS,
-    KEY_VALUES,
-    SNAPSHOTS,
-    VOLUMES,
-    backend_of_host,
-)
 from filestore.model import Key
+from filestore.persistence.documents import Documents, collector_paused, permissions
+from filestore.resources.changes import changed_fields
+from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES, backend_of_host
 
 if TYPE_CHECKING:
     import datetime as dt
     import os
-    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
-
-    from filestore.model import Document
-
-_ATTEMPTS = 5
-"""How often to merge anew when an editor changes the same document meanwhile."""
 
 
 class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  # cinderlib has no types
@@ -82,15 +66,20 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
     ) -> None:
         options: dict[str, Any] = {}
         if file_mode is not None:
-            options["file_mode"] = _permissions(file_mode)
-        self.soft_deletes = soft_deletes
+            options["file_mode"] = permissions(file_mode)
         self._store = filestore.open(
             path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
         )
+        self._documents = Documents(self._store, soft_deletes=soft_deletes)
         # cinderlib never closes its persistence: the end of the program does.
         self._close_store = weakref.finalize(self, self._store.close)
         self._database: Database | None = None
         super().__init__()
+
+    @property
+    def soft_deletes(self) -> bool:
+        """Whether what is deleted stays, marked and hidden."""
+        return self._documents.soft_deletes
 
     @property
     def store(self) -> filestore.Store:
@@ -136,10 +125,12 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         backend_name: str | None = None,
     ) -> list[Any]:
         """The volumes that match every filter given; an empty filter is none."""
-        with _collector_paused():
+        with collector_paused():
             return [
                 resources.volume(key, document)
-                for key, document in self._find(VOLUMES, volume_id, display_name=volume_name)
+                for key, document in self._documents.find(
+                    VOLUMES, volume_id, display_name=volume_name
+                )
                 if not backend_name or backend_of_host(document.get("host")) == backend_name
             ]
 
@@ -151,50 +142,27 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
     ) -> list[Any]:
         """The snapshots that match every filter given; an empty filter is none."""
         filters = {"display_name": snapshot_name, "volume_id": volume_id}
-        with _collector_paused():
+        with collector_paused():
             return [
                 resources.snapshot(key, document)
-                for key, document in self._find(SNAPSHOTS, snapshot_id, **filters)
+                for key, document in self._documents.find(SNAPSHOTS, snapshot_id, **filters)
             ]
 
     def get_connections(
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Any]:
         """The connections that match every filter given; an empty filter is none."""
-        with _collector_paused():
+        with collector_paused():
             return [
                 resources.connection(key, document)
-                for key, document in self._find(CONNECTIONS, connection_id, volume_id=volume_id)
+                for key, document in self._documents.find(
+                    CONNECTIONS, connection_id, volume_id=volume_id
+                )
             ]
 
     def get_key_values(self, key: str | None = None) -> list[Any]:
         """The key-value of a key, or all of them."""
-        return [
-            objects.KeyValue(found.id, document.get("value"))
-            for found, document in self._find(KEY_VALUES, key)
-        ]
-
-    def _find(
-        self, collection: str, id: str | None, **filters: str | None
-    ) -> Iterator[tuple[Key, Document]]:
-        """The documents that are there, not deleted and equal in the filters that are given."""
-        documents = self._store[collection]
-        wanted = {name: value for name, value in filters.items() if value}
-        found: Iterable[tuple[str, Document]]
-        if id:
-            document = documents.get(id)
-            found = () if document is None else ((id, document),)
-        elif wanted:
-            found = (
-                (record.key.id, record.document) for record in documents.find(_raise, **wanted)
-            )
-        else:
-            found = documents.items()
-        for each, document in found:
-            if not document.get("deleted") and all(
-                document.get(name) == value for name, value in wanted.items()
-            ):
-                yield Key(collection, each), document
+        return [objects.KeyValue(found, value) for found, value in self._documents.key_values(key)]
 
     # Writing
 
@@ -215,30 +183,30 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
 
     def set_key_value(self, key_value: Any) -> None:
         """Write a key-value; the value must be one that JSON has."""
-        self._store[KEY_VALUES][key_value.key] = {"value": key_value.value}
+        self._documents.set_key_value(key_value.key, key_value.value)
         super().set_key_value(key_value)
 
     def delete_volume(self, volume: Any) -> None:
         """Delete a volume, if it is there."""
-        when = self._delete(VOLUMES, volume.id, {"status": "deleted"})
+        when = self._documents.delete(Key(VOLUMES, volume.id), {"status": "deleted"})
         super().delete_volume(volume)
         self._note_deletion(volume, when)
 
     def delete_snapshot(self, snapshot: Any) -> None:
         """Delete a snapshot, if it is there."""
-        when = self._delete(SNAPSHOTS, snapshot.id, {"status": "deleted"})
+        when = self._documents.delete(Key(SNAPSHOTS, snapshot.id), {"status": "deleted"})
         super().delete_snapshot(snapshot)
         self._note_deletion(snapshot, when)
 
     def delete_connection(self, connection: Any) -> None:
         """Delete a connection, if it is there."""
-        when = self._delete(CONNECTIONS, connection.id, {"attach_status": "deleted"})
+        when = self._documents.delete(Key(CONNECTIONS, connection.id), {"attach_status": "deleted"})
         super().delete_connection(connection)
         self._note_deletion(connection, when)
 
     def delete_key_value(self, key_value: Any) -> None:
         """Delete the key-value with this object's key, if it is there."""
-        self._store[KEY_VALUES].pop(key_value.key, None)
+        self._documents.delete_key_value(key_value.key)
         super().delete_key_value(key_value)
 
     def _write(self, collection: str, resource: Any) -> None:
@@ -248,88 +216,19 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
             ovo.deleted = False
             ovo.deleted_at = None
         fields = resources.fields_of(collection, resource, changed=True)
-        maps = resources.shape(collection).maps
-        assigned, inside = changed_fields(ovo, fields, resources.seen(ovo), maps)
-        before = {name: original(ovo, name) for name in inside}
-        if not self._patched(collection, ovo.id, fields, assigned, before):
-            fields = resources.fields_of(collection, resource)
-            self._write_whole(collection, ovo.id, fields, assigned, before)
+        assigned, inside = changed_fields(
+            ovo._changed_fields, fields, resources.seen(ovo), resources.originals(collection, ovo)
+        )
+        fields = self._documents.write(
+            Key(collection, ovo.id),
+            fields,
+            assigned,
+            inside,
+            lambda: resources.fields_of(collection, resource),
+        )
         resources.note_seen(collection, ovo, fields)
-
-    def _patched(
-        self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
-    ) -> bool:
-        """The usual case, in one edit: plain fields of a resource that is there.
-
-        A transaction would do it too, reading the document three times.
-        """
-        patch = None if "id" in assigned else patch_of(fields, assigned, inside)
-        if patch is None:
-            return False
-        try:
-            self._store[collection].patch(id, patch)
-        except NotFound:
-            return False
-        return True
-
-    def _write_whole(
-        self, collection: str, id: str, fields: Document, assigned: set[str], inside: Document
-    ) -> None:
-        """All other cases, with all ``fields`` at hand."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                if "id" in assigned and attempt == 1:  # new, unless somebody has the same id
-                    document = merged(None, fields, assigned, inside)
-                    self._store[collection].put(id, document, expected=None)
-                else:
-                    with self._store.transaction() as tx:
-                        documents = tx[collection]
-                        documents[id] = merged(documents.get(id), fields, assigned, inside)
-                return
-            except Conflict:  # there is one, or an editor saved it after it was read
-                if attempt == _ATTEMPTS:
-                    raise
-
-    def _delete(self, collection: str, id: str, marks: Document) -> dt.datetime:
-        """Delete or mark a document; returns the time it is marked with."""
-        when: dt.datetime = timeutils.utcnow()
-        if not self.soft_deletes:
-            self._store[collection].pop(id, None)
-            return when
-        marks = {**marks, "deleted": True, "deleted_at": timestamp(when)}
-        with self._store.transaction() as tx:
-            document = tx[collection].get(id)
-            if document is not None and not document.get("deleted"):
-                tx[collection][id] = {**document, **marks}
-        return when
 
     @staticmethod
     def _note_deletion(resource: Any, when: dt.datetime) -> None:
         resource._ovo.deleted_at = when
         resource._ovo.obj_reset_changes(("deleted_at",))
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at thousands of new objects over and over."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _permissions(file_mode: int | str) -> int:
-    try:
-        mode = int(file_mode, 8) if isinstance(file_mode, str) else file_mode
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise ValueError(f"file_mode must be permissions such as '0640', not {file_mode!r}")
-    return mode
-
-
-def _raise(error: Exception) -> None:
-    raise error

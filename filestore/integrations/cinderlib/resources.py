@@ -12,14 +12,16 @@ from cinder import objects as ovos
 from cinderlib import objects
 
 from filestore.integrations.cinderlib.documents import Shape, decode_type, encode_type, plain
+from filestore.resources.documents import (
+    CONNECTIONS,
+    SNAPSHOTS,
+    VOLUMES,
+    backend_of_host,
+    set_backend,
+)
 
 if TYPE_CHECKING:
     from filestore.model import Document, Key
-
-VOLUMES = "volumes"
-SNAPSHOTS = "snapshots"
-CONNECTIONS = "connections"
-KEY_VALUES = "key_values"
 
 _SHAPES: dict[str, tuple[Any, tuple[str, ...]]] = {
     # With the fields that are loaded when they are asked for.
@@ -100,10 +102,13 @@ def fields_of(collection: str, resource: Any, *, changed: bool = False) -> Docum
         # Not by the property, which would load a type that is not there.
         fields["volume_type"] = encode_type(vars(ovo).get("_obj_volume_type"))
     elif collection == SNAPSHOTS:
-        fields["backend"] = getattr(resource.backend, "id", resource.backend)
-        if fields.get("progress") == fields["backend"]:
-            fields["progress"] = None
+        set_backend(fields, getattr(resource.backend, "id", resource.backend))
     return fields
+
+
+def originals(collection: str, ovo: Any) -> Document:
+    """The kinds of metadata as they were when their changes were last reset."""
+    return {name: getattr(ovo, f"_orig_{name}", {}) for name in shape(collection).maps}
 
 
 def seen(ovo: Any) -> Document:
@@ -116,11 +121,6 @@ def note_seen(collection: str, ovo: Any, fields: Document) -> None:
     """Remember the untracked ones of ``fields`` as what the store has."""
     if _UNTRACKED[collection]:
         vars(ovo)[_SEEN] = {name: fields.get(name) for name in _UNTRACKED[collection]}
-
-
-def backend_of_host(host: str | None) -> str:
-    """The backend's name in ``node@backend#pool``."""
-    return (host or "").split("@")[-1].split("#")[0]
 
 
 def _loaded(name: str) -> Any:

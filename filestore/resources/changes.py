@@ -1,10 +1,8 @@
 """What a set writes: the fields that changed, merged into the document that is there.
 
-Pure but for reading the objects.  Cinder's own trackers see assignments to
-fields; changes inside dictionaries are found by comparing.
+Pure.  Whoever keeps the fields tracks what was assigned; changes inside
+dictionaries are found by comparing.
 """
-
-# ruff: noqa: SLF001  # the trackers of Cinder's objects are attributes they call private
 
 from __future__ import annotations
 
@@ -17,31 +15,27 @@ if TYPE_CHECKING:
 
 
 def changed_fields(
-    ovo: Any, fields: Document, seen: Mapping[str, Any], maps: Collection[str]
-) -> tuple[set[str], set[str]]:
-    """The names of ``fields`` that were assigned, and of ``maps`` changed only inside.
+    marked: Collection[str],
+    fields: Document,
+    seen: Mapping[str, Any],
+    maps: Mapping[str, Document],
+) -> tuple[set[str], dict[str, Document]]:
+    """The names of ``fields`` that were assigned, and the maps changed only inside.
 
-    ``seen``: values that nothing tracks, as they were last read or written.
-    cinderlib's ``obj_what_changed`` can't be asked: it goes round in circles
-    between a volume and its snapshots.
+    ``marked``: names that were assigned as the tracker has it.  ``seen``: values that
+    nothing tracks, as they were last read or written.  ``maps``: the same of maps whose
+    keys are merged one by one; those that changed are returned with what they were.
     """
-    assigned = {name for name in ovo._changed_fields if name in fields}
+    assigned = {name for name in marked if name in fields}
     assigned.update(
         name for name, value in seen.items() if name in fields and fields[name] != value
     )
     inside = {
-        name
-        for name in maps
-        if name not in assigned
-        and fields.get(name) is not None
-        and fields[name] != original(ovo, name)
+        name: before
+        for name, before in maps.items()
+        if name not in assigned and fields.get(name) is not None and fields[name] != before
     }
     return assigned, inside
-
-
-def original(ovo: Any, name: str) -> Document:
-    """A volume's or snapshot's metadata as it was when its changes were last reset."""
-    return getattr(ovo, f"_orig_{name}", {})
 
 
 def merged(

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestore.integrations.cinderlib.changes import merged, merged_map, patch_of
 from filestore.patch import merge_patch
+from filestore.resources.changes import merged, merged_map, patch_of
 
 names = st.sampled_from(["status", "size", "metadata", "admin_metadata", "host"])
 scalars = st.one_of(st.none(), st.integers(0, 3), st.sampled_from("abc"))

@@ -1,0 +1,1 @@
+"""Where resources are kept: the plugin interface of cinderlib, without Cinder."""

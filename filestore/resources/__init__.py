@@ -1,0 +1,1 @@
+"""Volumes, snapshots, connections and key-values, as cinderlib knows them, without Cinder."""
