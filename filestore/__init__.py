@@ -8,6 +8,13 @@
         store["volumes"]["id1"] = {"size": 1}
         with store.transaction(message="grow"):
             store["volumes"].patch("id1", {"size": 2})
+
+It is also cinderlib's interface without Cinder::
+
+    import filestore as cl
+
+    cl.setup(persistence_config={"storage": "file", "path": "state"})
+    volume = cl.Backend(volume_backend_name="lvm").create_volume(1, name="db")
 """
 
 from __future__ import annotations
@@ -33,7 +40,7 @@ from filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from filestore.backend import Backend
+    from filestore.backend import Backend as Ground
     from filestore.collection import Collection, ReadCollection
     from filestore.model import (
         ANY,
@@ -47,6 +54,14 @@ if TYPE_CHECKING:
         Record,
         Severity,
     )
+    from filestore.resources.backend import Backend, list_supported_drivers, setup
+    from filestore.resources.connection import Connection
+    from filestore.resources.connector import get_connector_properties
+    from filestore.resources.key_value import KeyValue
+    from filestore.resources.scope import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
+    from filestore.resources.snapshot import Snapshot
+    from filestore.resources.volume import Volume
+    from filestore.serialization import dump, dumps, json, jsons, load
     from filestore.store import Store
     from filestore.subscription import Subscription
     from filestore.transaction import Transaction
@@ -56,17 +71,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANY",
+    "DEFAULT_PROJECT_ID",
+    "DEFAULT_USER_ID",
+    "Backend",
     "Change",
     "Closed",
     "Collection",
     "Commit",
     "Conflict",
+    "Connection",
     "Corrupt",
     "Edit",
     "FilestoreError",
     "InvalidDocument",
     "InvalidKey",
     "Key",
+    "KeyValue",
     "LockTimeout",
     "NotConfigured",
     "NotFound",
@@ -78,13 +98,23 @@ __all__ = [
     "Record",
     "RecoveryNeeded",
     "Severity",
+    "Snapshot",
     "StorageError",
     "Store",
     "Subscription",
     "Transaction",
     "UnsupportedFormat",
     "View",
+    "Volume",
+    "dump",
+    "dumps",
+    "get_connector_properties",
+    "json",
+    "jsons",
+    "list_supported_drivers",
+    "load",
     "open",
+    "setup",
 ]
 
 
@@ -97,6 +127,14 @@ _HOMES: Final = {
         ("ANY", "Change", "Commit", "Edit", "Key", "Op", "Origin", "Problem", "Record", "Severity"),
         "model",
     ),
+    **dict.fromkeys(("Backend", "list_supported_drivers", "setup"), "resources.backend"),
+    "Connection": "resources.connection",
+    "get_connector_properties": "resources.connector",
+    "KeyValue": "resources.key_value",
+    **dict.fromkeys(("DEFAULT_PROJECT_ID", "DEFAULT_USER_ID"), "resources.scope"),
+    "Snapshot": "resources.snapshot",
+    "Volume": "resources.volume",
+    **dict.fromkeys(("dump", "dumps", "json", "jsons", "load"), "serialization"),
     "Store": "store",
     "Subscription": "subscription",
     "Transaction": "transaction",
@@ -104,7 +142,13 @@ _HOMES: Final = {
 }
 
 
+_MODULES: Final = frozenset(("exception", "persistence", "serialization"))
+"""Modules of the cinderlib interface that programs reach without importing them."""
+
+
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -151,7 +195,7 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     Raises NotFound, UnsupportedFormat, Corrupt, RecoveryNeeded, StorageError.
     """
     location = os.fspath(path)
-    backend: Backend
+    backend: Ground
     if location == "memory:":
         from filestore.backends.memory import MemoryBackend
 

@@ -1,1 +1,16 @@
 """Where resources are kept: the plugin interface of cinderlib, without Cinder."""
+
+from filestore.persistence.base import DB, MyDict, PersistenceDriverBase
+from filestore.persistence.plugins import FilePersistence, MemoryPersistence
+from filestore.persistence.setting_up import setup
+from filestore.persistence.stored import StorePersistence
+
+__all__ = [
+    "DB",
+    "FilePersistence",
+    "MemoryPersistence",
+    "MyDict",
+    "PersistenceDriverBase",
+    "StorePersistence",
+    "setup",
+]

@@ -67,8 +67,8 @@ def test_a_store_in_memory_needs_no_slow_library() -> None:
     assert python(code) == "[]\n"
 
 
-def test_all_names_exist_and_are_sorted() -> None:
-    assert sorted(set(filestore.__all__)) == list(filestore.__all__)
+def test_all_names_exist_and_are_there_once() -> None:
+    assert sorted(set(filestore.__all__)) == sorted(filestore.__all__)
     assert [name for name in filestore.__all__ if not hasattr(filestore, name)] == []
 
 

@@ -1,0 +1,51 @@
+"""The plugins that come along, by the names that ``persistence_config`` has for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import filestore
+from filestore.persistence.documents import permissions
+from filestore.persistence.stored import StorePersistence
+
+if TYPE_CHECKING:
+    import os
+
+
+class FilePersistence(StorePersistence):
+    """Keeps resources in a folder of readable files, as the plugin in real cinderlib does.
+
+    ``path``: the store, made when it is not there; ``memory:`` is one in memory.  ``codec``:
+    ``json`` or ``yaml``, for a new store; None for the store's own.  ``durability``:
+    ``full``, ``normal`` or ``off``.  ``soft_deletes``: what is deleted stays,
+    marked and hidden.  ``lock_timeout``: seconds to wait for another writer.
+    ``file_mode``: permissions of the files, as a number or octal digits
+    (``"0640"``); None for the store's own, 0600.
+    """
+
+    def __init__(  # noqa: PLR0917  # they are passed by name
+        self,
+        path: str | os.PathLike[str],
+        codec: str | None = None,
+        durability: str = "full",
+        soft_deletes: bool = False,
+        lock_timeout: float = 10.0,
+        file_mode: int | str | None = None,
+    ) -> None:
+        options: dict[str, Any] = {}
+        if file_mode is not None:
+            options["file_mode"] = permissions(file_mode)
+        store = filestore.open(
+            path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
+        )
+        super().__init__(store, soft_deletes=soft_deletes)
+
+
+class MemoryPersistence(StorePersistence):
+    """Keeps resources in this process's memory; each plugin its own.
+
+    ``soft_deletes``: what is deleted stays, marked and hidden.
+    """
+
+    def __init__(self, soft_deletes: bool = False) -> None:
+        super().__init__(filestore.open("memory:"), soft_deletes=soft_deletes)

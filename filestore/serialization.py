@@ -1,0 +1,101 @@
+"""Everything as JSON, and back: cinderlib's form, so that its dumps load here and ours there.
+
+A resource is ``{"class": …, "backend": {"volume_backend_name": …}, "ovo": …}``, where ``ovo``
+is Cinder's versioned object: ``versioned_object.name``, ``.namespace``, ``.version`` and
+``.data``, its fields.  A backend is ``{"class": "Backend", "backend": …, "volumes": […]}``.
+``json`` gives what is loaded, ``dump`` loads all there is before.
+
+A snapshot's ``progress`` is its backend's name there, because cinderlib finds it so; what
+a driver had written to it stands under ``cinderlib.data``.
+"""
+
+from __future__ import annotations
+
+import json as json_lib
+from typing import TYPE_CHECKING, Any, Final
+
+from filestore.exception import UnsupportedObjectError
+from filestore.resources import loading
+from filestore.resources.backend import Backend
+from filestore.resources.connection import Connection
+from filestore.resources.scope import Scope
+from filestore.resources.snapshot import Snapshot
+from filestore.resources.volume import Volume
+
+if TYPE_CHECKING:
+    from filestore.model import Document
+    from filestore.resources.resource import Resource
+
+_CLASSES: Final[dict[str, type[Resource]]] = {
+    "Volume": Volume,
+    "Snapshot": Snapshot,
+    "Connection": Connection,
+}
+
+
+def json() -> list[Document]:
+    """Every backend that was made, with its volumes and what of them is loaded."""
+    return [backend.json for backend in Scope.backends.values()]
+
+
+def jsons() -> str:
+    """:func:`json` as text."""
+    return json_lib.dumps(json(), separators=(",", ":"))
+
+
+def dump() -> list[Document]:
+    """Every backend that was made, with its volumes, their snapshots and connections.
+
+    As in cinderlib, key-values are not in it, nor what is of backends that were not made.
+    """
+    return [backend.dump for backend in Scope.backends.values()]
+
+
+def dumps() -> str:
+    """:func:`dump` as text."""
+    return json_lib.dumps(dump(), separators=(",", ":"))
+
+
+def load(json_src: str | bytes | Document | list[Document], save: bool = False) -> Any:
+    """Make what was dumped: a backend, a resource, or a list of such.
+
+    ``save``: store it, as one transaction, replacing what is there.  Backends that the dump
+    describes are made.  When it raises, nothing was made and nothing stored.
+
+    Raises InvalidDump for what is no whole and consistent dump of a version that is known,
+    BackendNotFound, and with ``save`` what the persistence raises.
+    """
+    source = loading.parsed(json_src)
+    sources = source if isinstance(source, list) else [source]
+    result: list[Any] = []
+    to_save: list[Resource] = []
+    of_backends: list[tuple[Backend, list[Volume]]] = []
+    with loading.all_or_nothing():
+        for each in sources:
+            name = loading.part(each, "class", str)
+            if name == "Backend":
+                backend, volumes = Backend._load(each)  # noqa: SLF001  # both are the library's
+                if isinstance(backend, Backend) and volumes:
+                    of_backends.append((backend, volumes))
+                result.append(backend)
+                to_save.extend(volumes)
+            else:
+                resource = _resource(name, each)
+                result.append(resource)
+                to_save.append(resource)
+        if save:
+            loading.save(to_save)
+    for backend, volumes in of_backends:
+        backend._volumes = volumes  # noqa: SLF001  # both are the library's
+    return result if isinstance(source, list) else result[0]
+
+
+def _resource(name: str, source: Document) -> Resource:
+    of_class = _CLASSES.get(name)
+    if of_class is None:
+        raise UnsupportedObjectError(
+            f"a {name} in the dump is nothing that can be loaded:"
+            f" there are {', '.join(sorted([*_CLASSES, 'Backend']))}"
+        )
+    primitive = loading.part(source, "ovo", dict)
+    return of_class._load(loading.backend_of(source), primitive)  # noqa: SLF001  # as above
