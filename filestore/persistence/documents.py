@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 from filestore.errors import Conflict, NotFound
 from filestore.model import Key
 from filestore.resources.changes import merged, patch_of
-from filestore.resources.documents import KEY_VALUES, UTC, timestamp
+from filestore.resources.documents import (
+    KEY_VALUES,
+    UTC,
+    VOLUMES,
+    backend_name_of,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 
     from filestore.model import Document
     from filestore.store import Store
+
+BACKEND_NAME: Final = "backend_name"
 
 _ATTEMPTS: Final = 5
 """How often to merge anew when an editor changes the same document meanwhile."""
@@ -35,6 +43,8 @@ class Documents:
 
     def __init__(self, store: Store, *, soft_deletes: bool = False) -> None:
         self.store = store
+        # Not a field of the documents, for it stands in the host, which people may edit.
+        store.define(VOLUMES, BACKEND_NAME, backend_name_of, version="1")
         self.soft_deletes = soft_deletes
 
     def find(
@@ -42,7 +52,8 @@ class Documents:
     ) -> Iterator[tuple[Key, Document]]:
         """The documents that are there, not deleted and equal in the filters that are given.
 
-        An empty ``id`` or filter is none.  Raises Corrupt, once it comes to it, for a
+        An empty ``id`` or filter is none.  Volumes have a ``backend_name`` besides their
+        fields.  Raises Corrupt, once it comes to it, for a
         document that cannot be read: a snapshot missing from a listing would let its
         volume be deleted.
         """
@@ -51,7 +62,10 @@ class Documents:
         found: Iterable[tuple[str, Document]]
         if id:
             document = documents.get(id)
-            found = () if document is None else ((id, document),)
+            matches = document is not None and all(
+                _value(document, name) == value for name, value in wanted.items()
+            )
+            found = ((id, document),) if document is not None and matches else ()
         elif wanted:
             found = (
                 (record.key.id, record.document) for record in documents.find(_raise, **wanted)
@@ -59,9 +73,7 @@ class Documents:
         else:
             found = documents.items()
         for each, document in found:
-            if not document.get("deleted") and all(
-                document.get(name) == value for name, value in wanted.items()
-            ):
+            if not document.get("deleted"):
                 yield Key(collection, each), document
 
     def write(
@@ -180,6 +192,10 @@ def permissions(file_mode: int | str) -> int:
     if not 0 <= mode <= 0o777:
         raise ValueError(f"file_mode must be permissions such as '0640', not {file_mode!r}")
     return mode
+
+
+def _value(document: Document, name: str) -> Any:
+    return backend_name_of(document) if name == BACKEND_NAME else document.get(name)
 
 
 def _raise(error: Exception) -> None:

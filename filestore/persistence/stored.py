@@ -23,7 +23,7 @@ from filestore.persistence.base import PersistenceDriverBase
 from filestore.persistence.db import DB
 from filestore.persistence.documents import Documents, collector_paused
 from filestore.resources.connection import Connection
-from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES, backend_of_host
+from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 from filestore.resources.key_value import KeyValue
 from filestore.resources.snapshot import Snapshot
 from filestore.resources.volume import Volume
@@ -86,9 +86,8 @@ class StorePersistence(PersistenceDriverBase):
             return [
                 Volume._stored(key, document)
                 for key, document in self._documents.find(
-                    VOLUMES, volume_id, display_name=volume_name
+                    VOLUMES, volume_id, display_name=volume_name, backend_name=backend_name
                 )
-                if not backend_name or backend_of_host(document.get("host")) == backend_name
             ]
 
     def get_snapshots(  # as it is inherited

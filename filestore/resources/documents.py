@@ -132,6 +132,12 @@ def backend_of_host(host: str | None) -> str:
     return (host or "").split("@")[-1].split("#")[0]
 
 
+def backend_name_of(document: Document) -> str | None:
+    """The backend's name of a volume's document, however somebody has edited it."""
+    host = document.get("host")
+    return backend_of_host(host) if isinstance(host, str) else None
+
+
 def set_backend(fields: Document, backend: str) -> None:
     """Note a snapshot's backend among its fields; progress that only repeats it is null."""
     fields["backend"] = backend

@@ -33,7 +33,7 @@ from filestore.integrations.cinderlib.database import Database
 from filestore.model import Key
 from filestore.persistence.documents import Documents, collector_paused, permissions
 from filestore.resources.changes import changed_fields
-from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES, backend_of_host
+from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -129,9 +129,8 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
             return [
                 resources.volume(key, document)
                 for key, document in self._documents.find(
-                    VOLUMES, volume_id, display_name=volume_name
+                    VOLUMES, volume_id, display_name=volume_name, backend_name=backend_name
                 )
-                if not backend_name or backend_of_host(document.get("host")) == backend_name
             ]
 
     def get_snapshots(
