@@ -28,6 +28,7 @@ from filestore.errors import (
     Conflict,
     Corrupt,
     FilestoreError,
+    HistoryGone,
     InvalidDocument,
     InvalidKey,
     LockTimeout,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Record,
         Severity,
     )
+    from filestore.past import Past
     from filestore.resources.backend import Backend, list_supported_drivers, setup
     from filestore.resources.connection import Connection
     from filestore.resources.connector import get_connector_properties
@@ -83,6 +85,7 @@ __all__ = [
     "Corrupt",
     "Edit",
     "FilestoreError",
+    "HistoryGone",
     "InvalidDocument",
     "InvalidKey",
     "Key",
@@ -92,6 +95,7 @@ __all__ = [
     "NotFound",
     "Op",
     "Origin",
+    "Past",
     "Problem",
     "ReadCollection",
     "ReadOnly",
@@ -135,6 +139,7 @@ _HOMES: Final = {
     "Snapshot": "resources.snapshot",
     "Volume": "resources.volume",
     **dict.fromkeys(("dump", "dumps", "json", "jsons", "load"), "serialization"),
+    "Past": "past",
     "Store": "store",
     "Subscription": "subscription",
     "Transaction": "transaction",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from filestore.model import Commit, Edit, Etag, Problem, Revision
+    from filestore.model import Commit, Edit, Etag, Key, Problem, Revision
 
 Unreadable: TypeAlias = Corrupt | StorageError
 """Why one document cannot be read, which says nothing of the others."""
@@ -138,8 +138,20 @@ class Backend(Protocol):
         When it raises, nothing has changed.
         """
 
-    def changes(self, since: Revision) -> Iterator[Commit]:
-        """The commits after ``since`` that are still kept, in order."""
+    @property
+    def horizon(self) -> Revision:
+        """The oldest revision that can be gone back to: every commit after it is kept.
+
+        It only grows.  The newest revision where no commit is kept, or none is to be looked
+        back at.
+        """
+
+    def changes(self, since: Revision, key: Key | None = None) -> Iterator[Commit]:
+        """The commits after ``since`` that are still kept, in order.
+
+        With a ``key``: those that changed that document, each with that one op alone.  Their
+        cost grows with their number, not with how much else was committed.
+        """
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
         """Tell ``observer`` of commits, in order, each once, before any read shows them.

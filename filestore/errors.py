@@ -39,6 +39,10 @@ class NotFound(FilestoreError, KeyError):
     """The document (or the store) is not there."""
 
 
+class HistoryGone(NotFound):
+    """What is asked for is older than what the store keeps; ``revision`` is the oldest kept."""
+
+
 class Conflict(FilestoreError):
     """Somebody else changed the document: read it again and decide.
 

@@ -89,6 +89,11 @@ class Hashed(Protocol):
     def etag(self) -> Etag: ...
 
 
+def only(commit: Commit, key: Key) -> Commit:
+    """The commit with what it did to that document alone."""
+    return commit._replace(ops=tuple(op for op in commit.ops if op.key == key))
+
+
 class Record:
     """A document with what a later write needs to say what it has seen.
 

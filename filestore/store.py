@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from filestore.collection import Collection
+from filestore.errors import FilestoreError
 from filestore.index import Indexes
+from filestore.model import Key
+from filestore.past import Kept, Past
 from filestore.query import Computed
 from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from filestore.backend import Backend, Entry, Unreadable
-    from filestore.model import Change, Commit, Document, Edit, Key, Problem, Revision
+    from filestore.model import Change, Commit, Document, Edit, Problem, Revision
     from filestore.query import Fields, Query
 
 
@@ -40,7 +43,7 @@ class Store:
         self._collections: dict[str, Collection] = {}
         self._closed = False
         # No lock of their own, which a fork might leave held: each use is one atomic call.
-        self._views: set[View] = set()
+        self._views: set[View | Past] = set()
         self._subscriptions: set[Subscription] = set()
 
     def __getitem__(self, collection: str) -> Collection:
@@ -78,6 +81,11 @@ class Store:
     def revision(self) -> Revision:
         """The number of the newest commit, of any process; 0 in a new store."""
         return self._backend.revision
+
+    @property
+    def horizon(self) -> Revision:
+        """The oldest revision that :meth:`at` can show: every later commit is kept."""
+        return self._backend.horizon
 
     @contextmanager
     def transaction(
@@ -135,6 +143,24 @@ class Store:
         self._views.add(view)
         return view
 
+    def at(self, *, revision: Revision | None = None, git: str | None = None) -> Past:
+        """The store as it was, to be read at leisure; a context manager.
+
+        ``revision``: after that commit; 0 is the empty store.  A document costs as the number
+        of its own later changes, a listing as the number of all later changes.  Inside
+        a transaction it shows what was committed.
+
+        Raises HistoryGone for a revision that is no longer kept, NotFound for one that is not
+        made yet.
+        """
+        if git is not None:
+            raise FilestoreError("reading what git has kept is not there yet")
+        if revision is None:
+            raise TypeError("say which moment: at(revision=...)")
+        past = Past(Kept(self._backend, self._indexes, revision), self._views.discard)
+        self._views.add(past)
+        return past
+
     def changes(
         self, since: Revision = 0, collection: str | None = None, id: str | None = None
     ) -> Iterator[Change]:
@@ -144,9 +170,10 @@ class Store:
         begin again after the last change's revision, or use :meth:`watch`.  Commits that the
         store no longer keeps are left out: the first revision tells.
         """
+        key = Key(collection, id) if collection is not None and id is not None else None
         return (
             change
-            for commit in self._backend.changes(since)
+            for commit in self._backend.changes(since, key)
             if any(_names(op.key, collection, id) for op in commit.ops)
             for change in changes_of(commit)
             if _names(change.key, collection, id)

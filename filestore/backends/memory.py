@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filestore.backend import Entry, InMemory, one_by_one
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Closed, Conflict, LockTimeout, ReadOnly
-from filestore.model import ANY, Commit, Key, Op, Origin
+from filestore.model import ANY, Commit, Key, Op, Origin, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +68,8 @@ class MemoryBackend:
         self._revision = 0
         self._commits: deque[Commit] = deque()
         self._commit_bytes = 0
+        # Which of the commits changed a document; made when first asked for.
+        self._by_key: dict[Key, deque[Commit]] | None = None
         self._observers: list[Observer] = []
         self._closed = False
         _backends.add(self)
@@ -202,21 +204,45 @@ class MemoryBackend:
     def _remember(self, commit: Commit) -> None:
         self._commits.append(commit)
         self._commit_bytes += _size(commit)
+        if self._by_key is not None:
+            _note(self._by_key, commit)
         while self._commits and (
             len(self._commits) > self._history_commits or self._commit_bytes > self._history_bytes
         ):
-            self._commit_bytes -= _size(self._commits.popleft())
+            gone = self._commits.popleft()
+            self._commit_bytes -= _size(gone)
+            if self._by_key is not None:
+                _forget(self._by_key, gone)
 
-    def changes(self, since: Revision) -> Iterator[Commit]:
+    @property
+    def horizon(self) -> Revision:
+        with self._mutex:
+            if self._closed:
+                raise _closed()
+            return self._commits[0].revision - 1 if self._commits else self._revision
+
+    def changes(self, since: Revision, key: Key | None = None) -> Iterator[Commit]:
         with self._mutex:
             if self._closed:
                 raise _closed()
             wanted: list[Commit] = []
-            for commit in reversed(self._commits):
+            for commit in reversed(self._kept(key)):
                 if commit.revision <= since:
                     break
                 wanted.append(commit)
-        return reversed(wanted)
+        if key is None:
+            return reversed(wanted)
+        return (only(commit, key) for commit in reversed(wanted))
+
+    def _kept(self, key: Key | None) -> Sequence[Commit]:
+        if key is None:
+            return self._commits
+        _require_key(*key)
+        if self._by_key is None:
+            self._by_key = {}
+            for commit in self._commits:
+                _note(self._by_key, commit)
+        return self._by_key.get(key, ())
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         with self._mutex:
@@ -272,6 +298,7 @@ class MemoryBackend:
             self._observers = []
             self._documents = {}
             self._commits.clear()
+            self._by_key = None
 
 
 def _after_fork() -> None:
@@ -289,6 +316,19 @@ def _closed() -> Closed:
 
 def _etag(entry: Entry | None) -> Etag | None:
     return None if entry is None else entry.etag
+
+
+def _note(by_key: dict[Key, deque[Commit]], commit: Commit) -> None:
+    for op in commit.ops:
+        by_key.setdefault(op.key, deque()).append(commit)
+
+
+def _forget(by_key: dict[Key, deque[Commit]], commit: Commit) -> None:
+    for op in commit.ops:
+        commits = by_key[op.key]
+        commits.popleft()
+        if not commits:
+            del by_key[op.key]
 
 
 def _size(commit: Commit) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from filestore.backend import Entry, Indexing, Unreadable
-    from filestore.model import Commit, Edit, Problem, Revision
+    from filestore.model import Commit, Edit, Key, Problem, Revision
 
 CLOSING_SECONDS: Final = 1.0
 """How long closing waits for other writers; what it leaves undone is safe in the journal."""
@@ -157,9 +157,14 @@ class FileBackend:
         self._check_open()
         return self._writer.apply(edits, actor=actor, message=message)
 
-    def changes(self, since: Revision) -> Iterator[Commit]:
+    @property
+    def horizon(self) -> Revision:
         self._check_open()
-        return self._reads.changes(since)
+        return self._reads.horizon
+
+    def changes(self, since: Revision, key: Key | None = None) -> Iterator[Commit]:
+        self._check_open()
+        return self._reads.changes(since, key)
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
         self._check_open()

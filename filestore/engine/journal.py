@@ -233,15 +233,16 @@ class Journal:
                     continue  # the header, or an end that counts no more
                 if payload is None or record.is_checkpoint(payload):
                     continue  # a bad line is noticed by the revision that it swallowed
-                commit = _commit(payload, path, offset + start_at)
-                if commit.revision < expected:
+                revision = _revision(payload, path, offset + start_at)
+                if revision < expected:
                     continue
-                if commit.revision > expected:
-                    raise _bad_line(path, offset + start_at)
+                if revision > expected:
+                    raise bad_line(path, offset + start_at)
+                commit = _commit(payload, path, offset + start_at)
                 expected += 1
                 yield commit, Mark(commit.revision, position(number, offset + stop_at))
             if expected < void:
-                raise _bad_line(path, offset + len(raw))
+                raise bad_line(path, offset + len(raw))
             number, offset = number + 1, 0
 
     def _read_from(self, segment: Segment, offset: int, stop: int | None) -> bytes:
@@ -260,6 +261,17 @@ class Journal:
             return read_at(fs, fd, 0, fs.fstat(fd).st_size)
         finally:
             let_go(fs, fd)
+
+    def size(self, number: int) -> int:
+        """How many bytes a segment has.  Raises FileNotFoundError."""
+        return self._fs.lstat(self.path(number)).st_size
+
+    def piece(self, number: int, start: int, stop: int) -> bytes:
+        """Some bytes of a segment, fewer where it ends.  Raises FileNotFoundError."""
+        segment = self._open_reader(number)
+        if segment is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(number))
+        return read_at(self._fs, segment.fd, start, stop - start)
 
     def _open_reader(self, number: int) -> Segment | None:
         if self._reader is not None and self._reader.number == number:
@@ -332,12 +344,20 @@ class Journal:
             self.close_reader()
 
 
+def _revision(payload: bytes, path: str, at: int) -> int:
+    try:
+        return record.revision_of(payload)
+    except (ValueError, KeyError, TypeError) as error:
+        raise bad_line(path, at) from error
+
+
 def _commit(payload: bytes, path: str, at: int) -> Commit:
     try:
         return record.parse_commit(payload)[0]
     except (ValueError, KeyError, TypeError) as error:
-        raise _bad_line(path, at) from error
+        raise bad_line(path, at) from error
 
 
-def _bad_line(path: str, at: int) -> Corrupt:
+def bad_line(path: str, at: int) -> Corrupt:
+    """The error of a journal that cannot be read on."""
     return Corrupt(f"{path}: the journal is damaged at byte {at}", path=path)

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.backend import Entry
 from filestore.engine import recover, recovery
+from filestore.engine.history import History
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, Mark
 from filestore.engine.tree import signature_of, storage_error
 from filestore.errors import Closed, Corrupt, StorageError
-from filestore.model import ANY, Key
+from filestore.model import ANY, Key, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableSequence, Sequence
@@ -53,6 +54,7 @@ class Reads:
         self._settled = _NOT_SEEN
         self._seen = 0
         self._at = Mark(0, 0)
+        self._history = History(ground)
         self._closed = False
 
     # -- where this handle is ---------------------------------------------------
@@ -160,6 +162,7 @@ class Reads:
 
     def _forget(self) -> None:
         """Drop everything: what was known was before a recovery."""
+        self._history.forget()
         self.begin()
         self._tell(None)
 
@@ -384,15 +387,46 @@ class Reads:
             if self._state is None or self._words[COMMITTED] == seen == self._seen:
                 return found, unpublished
 
-    def changes(self, since: int) -> Iterator[Commit]:
+    @property
+    def horizon(self) -> int:
+        """The oldest revision that can be gone back to."""
+        self.catch_up()
+        with self.mutex:
+            revision = self._seen
+            overlay = self._only_these()
+        if overlay is not None:
+            return overlay[0].revision - 1 if overlay else revision
+        try:
+            return self._history.horizon(revision)
+        except OSError as error:
+            raise storage_error(error, self._ground.layout.journal, None) from error
+
+    def _only_these(self) -> list[Commit] | None:
+        """The commits that are all that this handle can tell of; None where the journal can."""
+        if self._state is None and self._ground.damage:
+            return list(self._ground.overlay)
+        return None
+
+    def changes(self, since: int, key: Key | None = None) -> Iterator[Commit]:
         """The commits after a revision that the journal still keeps."""
         self.catch_up()
         with self.mutex:
-            end, overlay = self._at, list(self._ground.overlay) if self._state is None else None
+            end, overlay = self._at, self._only_these()
         if overlay is not None:
-            yield from (commit for commit in overlay if commit.revision > since)
+            for commit in overlay:
+                if commit.revision > since:
+                    told = commit if key is None else only(commit, key)
+                    if told.ops:
+                        yield told
             return
         if end.revision <= since:
+            return
+        if key is not None:
+            self._ground.layout.path(key)  # raises InvalidKey
+            try:
+                yield from self._history.commits(key, since, end)
+            except OSError as error:
+                raise storage_error(error, self._ground.layout.journal, None) from error
             return
         journal = Journal(self._fs, self._ground.layout, self._ground.config.id)
         try:
@@ -409,6 +443,7 @@ class Reads:
     def after_fork(self) -> None:
         self.mutex = threading.RLock()
         self._observers = []
+        self._history.after_fork()
 
     def close(self) -> None:
         with self.mutex:

@@ -49,6 +49,9 @@ FORMAT: Final = 1
 _MOST: Final = 1 << 63  # what the words of the shared state can tell
 _MOST_SEGMENTS: Final = 1 << 24
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
+_REVISION: Final = re.compile(rb'\{"revision":(\d{1,19}),')
+# Canonical documents have their keys sorted, and so can't hold this; texts have quotes escaped.
+_HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
 _dumps = orjson.dumps
 
 
@@ -159,13 +162,37 @@ def checkpoint_revision(payload: bytes) -> int:
     return _number(orjson.loads(payload)["checkpoint"])
 
 
-def parse_commit(payload: bytes) -> tuple[Commit, int]:
-    """The commit in a line, and the revision that was synced before it.
+def revision_of(payload: bytes) -> int:
+    """The revision of a commit, without looking at the rest.
 
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
+    match = _REVISION.match(payload)
+    return _number(int(match[1]) if match else orjson.loads(payload)["revision"])
+
+
+def names_in(payload: bytes) -> Iterator[bytes]:
+    """What :func:`name_of` gives for each document that a commit changed; maybe others too."""
+    return (match[1] for match in _HEAD.finditer(payload))
+
+
+def name_of(key: tuple[str, str]) -> bytes:
+    """How a commit's record spells a key, other keys otherwise."""
+    collection, id = key
+    return b'%b,"id":%b' % (_dumps(collection), _dumps(id))
+
+
+def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
+    """The commit in a line, and the revision that was synced before it.
+
+    With a ``key``, only what it did to that document.
+    Raises ValueError, KeyError or TypeError for what is no commit.
+    """
     fields: dict[str, Any] = orjson.loads(payload)
-    for op in fields["ops"]:
+    found = fields["ops"]
+    if key is not None:
+        found = [op for op in found if (op["collection"], op["id"]) == key]
+    for op in found:
         # A record that is none of ours may name anything: InvalidKey is a ValueError.
         encode_collection(op["collection"])
         encode_id(op["id"])
@@ -175,7 +202,7 @@ def parse_commit(payload: bytes) -> tuple[Commit, int]:
             canonical(op["was"]) if "was" in op else None,
             canonical(op["document"]) if "document" in op else None,
         )
-        for op in fields["ops"]
+        for op in found
     ]
     commit = Commit(
         _number(fields["revision"]),

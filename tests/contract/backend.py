@@ -539,6 +539,49 @@ class BackendContract:
             assert list(backend.changes(commit.revision)) == commits[done:]
         assert list(backend.changes(backend.revision + 5)) == []
 
+    def test_changes_of_one_document_are_its_own_ops_alone(self, backend: Backend) -> None:
+        first = put(backend, A, 1)
+        put(backend, B, 1)
+        both = backend.apply([Edit(A, TWO), Edit(B, TWO)], actor="ana", message="both")
+        assert first is not None
+        assert both is not None
+        gone = backend.apply([Edit(A, None)])
+        assert gone is not None
+        found = list(backend.changes(0, A))
+        assert found == [first, both._replace(ops=(Op(A, ONE, TWO),)), gone]
+        assert list(backend.changes(first.revision, A)) == found[1:]
+        assert list(backend.changes(gone.revision, A)) == []
+
+    def test_changes_of_one_document_go_on_with_the_store(self, backend: Backend) -> None:
+        assert list(backend.changes(0, A)) == []
+        for number in range(5):
+            commit = put(backend, A, number)
+            put(backend, B, number)
+            assert list(backend.changes(0, A))[-1] == commit
+        assert [commit.revision for commit in backend.changes(0, A)] == [1, 3, 5, 7, 9]
+
+    @pytest.mark.parametrize("id", HOSTILE_IDS)
+    def test_changes_tell_like_documents_apart(self, backend: Backend, id: str) -> None:
+        named, nested = Key("volumes", id), {"collection": "volumes", "id": id, "before": None}
+        backend.apply([Edit(Key("volumes", f"{id}."), canonical({"ops": [nested]}))])
+        backend.apply([Edit(named, ONE)], message=f'{{"collection":"volumes","id":"{id}","before":')
+        assert [commit.revision for commit in backend.changes(0, named)] == [2]
+
+    @pytest.mark.parametrize(("collection", "id"), INVALID_KEYS[:3])
+    def test_what_cannot_name_a_document_has_no_changes(
+        self, backend: Backend, collection: Any, id: Any
+    ) -> None:
+        put(backend, A, 1)
+        with pytest.raises(InvalidKey):
+            list(backend.changes(0, Key(collection, id)))
+
+    def test_a_new_ground_goes_back_to_its_beginning(self, backend: Backend) -> None:
+        assert backend.horizon == 0
+        put(backend, A, 1)
+        put(backend, A, 2)
+        backend.checkpoint()
+        assert backend.horizon == 0
+
     def test_changes_may_be_left_unread_and_written_meanwhile(self, backend: Backend) -> None:
         for n in range(3):
             put(backend, A, n)
@@ -670,7 +713,9 @@ class BackendContract:
             lambda backend: backend.apply([Edit(A, TWO)]),
             lambda backend: backend.apply([Edit(A, ONE)]),
             lambda backend: backend.apply([]),
+            lambda backend: backend.horizon,
             lambda backend: list(backend.changes(0)),
+            lambda backend: list(backend.changes(0, A)),
             lambda backend: backend.subscribe(lambda commits: None),
             lambda backend: backend.check(),
             lambda backend: backend.repair(),
@@ -687,7 +732,9 @@ class BackendContract:
             "apply",
             "apply what changes nothing",
             "apply no edits",
+            "horizon",
             "changes",
+            "changes of a document",
             "subscribe",
             "check",
             "repair",

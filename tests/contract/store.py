@@ -27,6 +27,7 @@ from filestore import (
 )
 from filestore.codec import canonical, etag_of
 from tests.contract.backend import GRACE, HOSTILE_IDS, in_thread
+from tests.contract.history import HistoryContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ def everything(store: Any) -> dict[str, dict[str, Document]]:
     return {name: dict(store[name]) for name in store.collections()}
 
 
-class StoreContract:
+class StoreContract(HistoryContract):
     """Subclass, and say how to open one."""
 
     def open(self, where: Path, **options: Any) -> Store:
@@ -1258,6 +1259,7 @@ class StoreContract:
             lambda store, volumes: "volumes" in store,
             lambda store, volumes: store.transaction().__enter__(),
             lambda store, volumes: store.snapshot(),
+            lambda store, volumes: store.at(revision=0),
             lambda store, volumes: list(store.changes()),
             lambda store, volumes: store.watch(print),
             lambda store, volumes: store.check(),

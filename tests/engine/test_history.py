@@ -1,0 +1,150 @@
+"""Looking back over the segments of a journal."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+import filestore
+from filestore.codec import canonical
+from filestore.engine import checkpoint, journal
+from filestore.engine.files import FileBackend
+from filestore.errors import Corrupt, HistoryGone
+from filestore.model import Edit, Key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from filestore.model import Commit
+
+KEYS = [Key("volumes", f"v{number}") for number in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 2048)
+
+
+def scribble(backend: FileBackend, moves: random.Random, commits: int) -> None:
+    for _ in range(commits):
+        keys = moves.sample(KEYS, moves.randrange(1, 4))
+        wanted = (moves.choice([None, canonical({"n": moves.randrange(99)})]) for _ in keys)
+        backend.apply([Edit(key, after) for key, after in zip(keys, wanted, strict=True)])
+
+
+def filtered(backend: FileBackend, since: int, key: Key) -> list[Commit]:
+    told = (
+        commit._replace(ops=tuple(op for op in commit.ops if op.key == key))
+        for commit in backend.changes(since)
+    )
+    return [commit for commit in told if commit.ops]
+
+
+def segments(root: Path) -> list[Path]:
+    return sorted(root.glob(".filestore/journal/*.log"))
+
+
+def test_changes_of_a_document_are_found_in_every_segment(tmp_path: Path) -> None:
+    moves = random.Random(1)
+    backend, other = FileBackend(tmp_path), FileBackend(tmp_path)
+    for _ in range(6):
+        scribble(backend, moves, 20)
+        scribble(other, moves, 5)
+        for since in (0, backend.revision // 2, backend.revision - 3):
+            for key in KEYS:
+                assert list(backend.changes(since, key)) == filtered(backend, since, key)
+                assert list(other.changes(since, key)) == filtered(backend, since, key)
+    assert len(segments(tmp_path)) > 5
+    backend.close()
+    other.close()
+    for readonly in (True, False):
+        backend = FileBackend(tmp_path, readonly=readonly)
+        assert backend.horizon == 0
+        assert list(backend.changes(0, KEYS[0])) == filtered(backend, 0, KEYS[0])
+        backend.close()
+
+
+def test_the_past_is_read_where_nobody_may_write(tmp_path: Path) -> None:
+    with filestore.open(tmp_path / "state") as store:
+        for number in range(30):
+            store["volumes"]["a"] = {"n": number, "padding": "x" * 100}
+    (tmp_path / "state" / ".filestore" / "state").unlink()  # as after a reboot
+    with (
+        filestore.open(tmp_path / "state", readonly=True) as store,
+        store.at(revision=3) as past,
+    ):
+        assert past["volumes"]["a"]["n"] == 2
+        assert len(list(store.changes())) == 30
+
+
+def test_what_was_trimmed_away_is_gone_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "HISTORY_BYTES", 0)
+    with filestore.open(tmp_path / "state") as store:
+        volumes = store["volumes"]
+        volumes["quiet"] = {"n": -1}
+        volumes["a"] = {"n": -1}
+        past = store.at(revision=2)
+        assert past["volumes"]["a"] == {"n": -1}
+        for number in range(31):
+            volumes["a"] = {"n": number, "padding": "x" * 500}
+        store.checkpoint()
+        oldest = store.horizon
+        assert 2 < oldest < store.revision
+        for read in (
+            lambda: past["volumes"]["a"],
+            lambda: past["volumes"]["quiet"],
+            lambda: list(past["volumes"]),
+            past.collections,
+            lambda: store.at(revision=oldest - 1),
+        ):
+            with pytest.raises(HistoryGone) as caught:
+                read()
+            assert caught.value.revision == oldest
+        with store.at(revision=oldest) as kept:
+            assert kept["volumes"]["quiet"] == {"n": -1}
+            assert kept["volumes"]["a"]["n"] == oldest - 3
+
+
+def test_damage_in_the_history_is_reported_not_passed_over(tmp_path: Path) -> None:
+    with filestore.open(tmp_path / "state") as store:
+        for number in range(60):
+            store["volumes"]["a"] = {"n": number}
+            store["volumes"]["b"] = {"n": number}
+        store.checkpoint()
+        second = segments(tmp_path / "state")[1]
+        whole = second.read_bytes()
+        at = whole.index(b'"document"')
+        second.write_bytes(whole[:at] + b"!" + whole[at + 1 :])
+    with filestore.open(tmp_path / "state") as store:
+        with pytest.raises(Corrupt, match="damaged"):
+            list(store.changes(collection="volumes", id="a"))
+        with store.at(revision=0) as past, pytest.raises(Corrupt, match="damaged"):
+            past["volumes"]["a"]
+        with store.at(revision=store.revision - 10) as past:
+            assert past["volumes"]["a"] == {"n": 54}
+
+
+def test_a_documents_changes_are_not_sought_in_the_rest_of_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FileBackend(tmp_path)
+    scribble(backend, random.Random(2), 100)
+    assert list(backend.changes(0, KEYS[0]))
+    read: list[int] = []
+    original = journal.Journal.piece
+
+    def piece(self: journal.Journal, number: int, start: int, stop: int) -> bytes:
+        read.append(stop - start)
+        return original(self, number, start, stop)
+
+    monkeypatch.setattr(journal.Journal, "piece", piece)
+    found = list(backend.changes(0, KEYS[1]))
+    assert len(read) == len(found)
+    scribble(backend, random.Random(3), 1)
+    list(backend.changes(backend.revision - 1, KEYS[1]))
+    assert sum(read[len(found) :]) < 4096  # the new lines, once
+    backend.close()
