@@ -129,8 +129,8 @@ class FileSystem:
         if call is None:
             call = self._renameat2 = _libc("renameat2")
         one, other = source.encode(_ENCODING, _ERRORS), target.encode(_ENCODING, _ERRORS)
-        code = call(_AT_FDCWD, one, _AT_FDCWD, other, flags)
-        if code:
+        if call(_AT_FDCWD, one, _AT_FDCWD, other, flags):
+            code = _errno()
             raise OSError(code, os.strerror(code), source, None, target)
 
     def syncfs(self, fd: int) -> None:
@@ -138,8 +138,8 @@ class FileSystem:
         call = self._syncfs
         if call is None:
             call = self._syncfs = _libc("syncfs")
-        code = call(fd)
-        if code:
+        if call(fd):
+            code = _errno()
             raise OSError(code, os.strerror(code))
 
     def map(self, fd: int, size: int, *, writable: bool) -> Mapped:
@@ -172,18 +172,24 @@ class FileSystem:
 
 
 def _libc(name: str) -> Callable[..., int]:
-    """A function of the C library that returns 0 or the error number."""
+    """A function of the C library; when it fails, :func:`_errno` tells why."""
     import ctypes  # takes 5 ms to import, and only writers need it
 
-    library = ctypes.CDLL(None, use_errno=True)
-    function = getattr(library, name, None)
-    if function is None:
-        return lambda *_: errno.ENOSYS
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    return _absent if function is None else function
 
-    def call(*arguments: int | bytes) -> int:
-        return ctypes.get_errno() if function(*arguments) else 0
 
-    return call
+def _absent(*_: int | bytes) -> int:
+    import ctypes
+
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
+
+
+def _errno() -> int:
+    import ctypes
+
+    return ctypes.get_errno()
 
 
 def make_file(fs: FileSystem, path: str, flags: int, mode: int) -> int:

@@ -222,9 +222,9 @@ class Reads:
     def published(self, key: Key, revision: int, entry: FileEntry | None) -> None:
         """A document of this handle's own commit is in its file."""
         with self.mutex:
-            pending = self._pending.get(key)
-            if pending is not None and pending[0] == revision:
-                del self._pending[key]
+            pending = self._pending
+            if (hit := pending.get(key)) is not None and hit[0] == revision:
+                del pending[key]
                 if entry is not None:
                     self._entries[key] = entry
 
@@ -323,8 +323,6 @@ class Reads:
 
     def pending(self, key: Key) -> tuple[int, Entry | None] | None:
         """A committed value that may not be in its file yet."""
-        if not self._pending:
-            return None
         hit = self._pending.get(key)
         return hit if hit is not None and self._unpublished(hit[0]) else None
 
