@@ -52,7 +52,11 @@ class View:
         self._unsubscribe = backend.subscribe(self._observe)
         # Commits between the two calls belong to the view; those that the backend has yet
         # to tell of may be on either side, so they wait in _early for the revision.
-        revision = backend.revision
+        try:
+            revision = backend.revision
+        except BaseException:
+            self._unsubscribe()
+            raise
         with self._mutex:
             self._revision = revision
             for commit in self._early:

@@ -171,19 +171,22 @@ class FileBackend:
         return self._reads.subscribe(observer)
 
     def check(self) -> list[Problem]:
-        self._check_open()
-        return inspection.check(self._ground, self._reads)
+        with self._open():
+            return inspection.check(self._ground, self._reads)
 
     def repair(self) -> list[Problem]:
-        self._check_open()
-        return inspection.repair(self._ground, self._reads, self._writer, self._checkpointer)
+        with self._open():
+            return inspection.repair(self._ground, self._reads, self._writer, self._checkpointer)
 
     def checkpoint(self) -> None:
-        self._check_open()
-        self._checkpointer.run()
+        with self._open():
+            self._checkpointer.run()
 
     def stats(self) -> dict[str, Any]:
-        self._check_open()
+        with self._open():
+            return self._stats()
+
+    def _stats(self) -> dict[str, Any]:
         ground, state = self._ground, self._ground.state
         revision = self.revision
         known = state is not None and state.valid
@@ -241,6 +244,7 @@ class FileBackend:
             try:
                 ground.lock.acquire_threads(ground.lock_timeout, None)
                 try:
+                    ground.refusal = self._told_closed()  # to a write that has begun
                     ground.detach()
                 finally:
                     ground.lock.close()
@@ -260,7 +264,21 @@ class FileBackend:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Closed(f"{self._ground.layout.root}: the store is closed")
+            raise self._told_closed()
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[None]:
+        """Raise Closed for what is begun too late, or is cut short by another thread's close()."""
+        self._check_open()
+        try:
+            yield
+        except ValueError as error:  # what a mapping that was let go raises
+            if self._closed and not isinstance(error, FilestoreError):
+                raise self._told_closed() from error
+            raise
+
+    def _told_closed(self) -> Closed:
+        return Closed(f"{self._ground.layout.root}: the store is closed")
 
     def after_fork(self) -> None:
         """In a child: have locks, descriptors and threads of one's own."""
