@@ -132,6 +132,12 @@ def merge(base: Document | None, ours: Document | None, theirs: Document | None)
     return _merged(_merge(*sides))
 
 
+def whole(base: Document | None, ours: Document | None, theirs: Document | None) -> Merged:
+    """No merge: one conflict of three whole documents."""
+    sides = (ABSENT if side is None else side for side in (base, ours, theirs))
+    return _merged(Choice(*sides))
+
+
 def _merged(tree: Any) -> Merged:
     return Merged(tree, tuple(_conflicts(tree, ())))
 
@@ -187,6 +193,11 @@ def _merge_lists(base: list[Any], ours: list[Any], theirs: list[Any]) -> list[An
         for text, item in zip(names, items, strict=True)
     }
     return [values[text] for text in order]
+
+
+def identity_of(items: list[Any]) -> str | None:
+    """The field that tells the elements of a list apart; None where there is none."""
+    return next((name for name in IDENTITIES if _by_identity(items, name) is not None), None)
 
 
 def _by_identity(items: list[Any], name: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from filestore import __version__
 from filestore.cli.demo import demo
 from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
+from filestore.cli.git import git
 from filestore.cli.mending import check, repair
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
@@ -128,5 +129,5 @@ def program(ctx: Context, store: str | None, lock_timeout: float) -> None:
     ctx.obj = General(store, lock_timeout)
 
 
-for command in (demo, init, ls, get, put, edit, rm, check, repair, stats):
+for command in (demo, init, ls, get, put, edit, rm, check, repair, stats, git):
     program.add_command(command)

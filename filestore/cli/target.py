@@ -80,7 +80,7 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     Raises NotFound when there is none, and whatever ``filestore.open`` raises.
     """
     general: General = click.get_current_context().find_root().obj
-    asked = location or general.store or _nearest(os.getcwd())
+    asked = root_of(location)
     try:
         return filestore.open(
             asked,
@@ -98,6 +98,15 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
         ) from None
     except ValueError as error:  # a scheme that filestore.open does not know
         raise UnsupportedFormat(f"cannot open {asked}: {error}", path=asked) from error
+
+
+def root_of(location: str | None) -> str:
+    """The folder of the store that is meant; nobody has looked yet whether there is one.
+
+    Raises NotFound when nothing names one.
+    """
+    general: General = click.get_current_context().find_root().obj
+    return location or general.store or _nearest(os.getcwd())
 
 
 def _nearest(folder: str) -> str:

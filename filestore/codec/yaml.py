@@ -68,11 +68,16 @@ class YamlCodec:
 YAML: Final = YamlCodec()
 
 
+def is_long(key: str) -> bool:
+    """Whether the key has a line of its own, and the next begins with the colon."""
+    return len(write_text(key)) > _LONG_KEY
+
+
 def _write_fields(fields: dict[str, Any], first: str, indent: str, lines: list[str]) -> None:
     """Append the lines of a mapping; ``first`` is what stands before its first key."""
     for key, value in fields.items():
         name = write_text(key)
-        if len(name) > _LONG_KEY:
+        if len(name) > _LONG_KEY:  # is_long, without writing it again
             lines.append(f"{first}? {name}")
             _write(value, f"{indent}:", indent, lines)
         else:

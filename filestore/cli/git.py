@@ -1,0 +1,75 @@
+"""The group ``git``: a store in a git repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from filestore.cli import screen
+from filestore.cli.target import examples, quiet_option, root_of, store_option
+from filestore.integrations.git.driver import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        return list(self.commands)
+
+
+@click.group(cls=_Group)
+def git() -> None:
+    """Keep the store in git: merges and diffs field by field, commits, a check-up."""
+
+
+@git.command(epilog=examples("git setup"))
+@store_option
+@click.option(
+    "--command",
+    metavar="COMMAND",
+    help="What git runs as filestore, for a shell; by default this very installation.",
+)
+@click.option(
+    "--renames", is_flag=True, help="Leave git's search for renames on: see docs/git.md first."
+)
+@quiet_option
+def setup(*, location: str | None, command: str | None, renames: bool, quiet: bool) -> None:
+    """Have this repository merge and show documents field by field.
+
+    Writes .gitattributes, which travels with the repository, and the
+    repository's configuration, which does not: run this in every clone.
+    """
+    # Here and below: these bring the engine's settings and subprocess, which other commands lack.
+    from filestore.integrations.git import repository
+    from filestore.integrations.git import setup as setting_up
+
+    done = setting_up.set_up(repository.find(root_of(location)), command=command, renames=renames)
+    for line in done:
+        screen.note(line, quiet=quiet)
+    if done:
+        screen.note("Every other clone needs this once too: filestore git setup", quiet=quiet)
+    else:
+        screen.note("All is set up", quiet=quiet)
+
+
+def _plumbing(name: str, summary: str) -> click.Command:
+    run: Callable[[tuple[str, ...]], int] = COMMANDS[name]
+
+    @click.pass_context
+    def command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+        ctx.exit(run(arguments))
+
+    return click.Command(
+        name,
+        callback=command,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        help=summary,
+        hidden=True,
+    )
+
+
+git.add_command(_plumbing("merge-driver", "What git runs to merge a document: %O %A %B %L %P."))
+git.add_command(_plumbing("textconv", "What git runs to show a document."))

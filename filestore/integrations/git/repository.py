@@ -1,0 +1,98 @@
+"""Where a store is in a git repository, and which of git's paths are its documents."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filestore.codec import codec_named
+from filestore.engine import config as configuration
+from filestore.engine.layout import CONFIG, Layout
+from filestore.engine.names import decode_collection, decode_id
+from filestore.errors import FilestoreError, InvalidKey, NotFound
+from filestore.integrations.git.run import Git, GitError
+from filestore.model import Key
+
+if TYPE_CHECKING:
+    from filestore.codec import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A store whose folder is in a work tree.
+
+    ``prefix`` is the way from the repository's top to the store, with a slash at the end, or
+    empty.  Git is run in the store's folder, so its paths are those below it.
+    """
+
+    git: Git
+    root: str
+    prefix: str
+    config: configuration.Config
+    codec: Codec
+    layout: Layout
+
+    def key_of(self, path: str) -> Key | None:
+        """The document that a path below the store's folder is; None for any other file."""
+        return key_of(path, self.layout)
+
+    def path_of(self, key: Key) -> str:
+        """The path below the store's folder of a document's file."""
+        return self.layout.path(key)[len(self.layout.root) + 1 :]
+
+
+def find(root: str) -> Repository:
+    """The repository that the store in the folder ``root`` is in.
+
+    Raises NotFound where there is no store, GitError where there is no work tree.
+    """
+    root = os.path.realpath(root)
+    try:
+        with open(os.path.join(root, CONFIG), "rb") as file:
+            raw = file.read(1 << 16)
+    except OSError as error:
+        raise NotFound(f"{root}: there is no store here (no {CONFIG})", path=root) from error
+    config = configuration.parse(raw, os.path.join(root, CONFIG))
+    git = Git(root)
+    try:
+        prefix = git.text("rev-parse", "--show-prefix")
+        inside = git.text("rev-parse", "--is-inside-work-tree") == "true"
+    except GitError as error:
+        if "not a git repository" in error.message:
+            raise GitError(
+                f"{root} is in no git repository: make one with: git init", path=root
+            ) from error
+        raise
+    if not inside:
+        raise GitError(f"{root} is in no work tree of git", path=root)
+    codec = codec_named(config.codec)
+    return Repository(git, root, prefix, config, codec, Layout(root, codec.suffix, config.fanout))
+
+
+def key_of(path: str, layout: Layout) -> Key | None:
+    """The document whose file's place is ``path``, relative to the root; None if none's is."""
+    if not path.endswith(layout.suffix):
+        return None
+    *folders, name = path.split("/")
+    stem = name[: -len(layout.suffix)]
+    full = f"{layout.root}/{path}"
+    for depth in range(len(folders), 0, -1):
+        collection = decode_collection(folders[:depth])
+        id = None if collection is None else decode_id((*folders[depth + layout.fanout :], stem))
+        if collection is None or id is None:
+            continue
+        try:
+            if layout.path((collection, id)) == full:
+                return Key(collection, id)
+        except InvalidKey:
+            continue
+    return None
+
+
+def parsed(codec: Codec, raw: bytes) -> bytes | None:
+    """The canonical bytes of a file; None when it can't be read."""
+    try:
+        return codec.parse(raw)
+    except FilestoreError:
+        return None
