@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import filestore
-from filestore.errors import Conflict, Corrupt
+from filestore.errors import Corrupt
 from filestore.model import Key
 from filestore.private_data.details import collection_of, keys_of, texts_of
+from filestore.rewrite import rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from filestore.collection import Collection
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from filestore.store import Store
 
 D = TypeVar("D", bound="dict[Any, Any]")
-
-_ATTEMPTS: Final = 5
-"""How often to decide anew when an editor changes the same document meanwhile."""
 
 
 class StorageDriver(ABC):
@@ -107,10 +104,10 @@ class StoreStorageDriver(StorageDriver):
         collection = self._collection(namespace)
         texts = texts_of(Key(collection.name, entity_id), details)
 
-        def updated(document: Document) -> Document:
-            return texts if delete_existing else {**document, **texts}
+        def updated(document: Document | None) -> Document | None:
+            return (texts if delete_existing else {**(document or {}), **texts}) or None
 
-        self._change(collection, entity_id, updated)
+        rewrite(self._store, collection.name, entity_id, updated)
         return details
 
     def details_delete(
@@ -119,12 +116,12 @@ class StoreStorageDriver(StorageDriver):
         """Delete all details of an entity or some; those that are not there are no error."""
         dropped = None if key is None else frozenset(keys_of(key))
 
-        def without(document: Document) -> Document:
-            if dropped is None:
-                return {}
-            return {name: value for name, value in document.items() if name not in dropped}
+        def without(document: Document | None) -> Document | None:
+            if dropped is None or document is None:
+                return None
+            return {name: text for name, text in document.items() if name not in dropped} or None
 
-        self._change(self._collection(namespace), entity_id, without)
+        rewrite(self._store, self._collection(namespace).name, entity_id, without)
 
     def get(self, entity_id: str, key: str | list[str] | None = None, default: Any = None) -> Any:
         """:meth:`details_get` in no namespace."""
@@ -144,24 +141,6 @@ class StoreStorageDriver(StorageDriver):
             found = self._store[collection_of(self.backend_host, namespace)]
             self._collections[namespace] = found
         return found
-
-    def _change(
-        self, collection: Collection, id: str, after: Callable[[Document], Document]
-    ) -> None:
-        """Read, decide and write in one step under the store's lock."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with self._store.transaction():
-                    before = collection.get(id)
-                    document = after(before or {})
-                    if document:
-                        collection[id] = document
-                    elif before is not None:
-                        del collection[id]
-                return
-            except Conflict:  # an editor saved it after it was read
-                if attempt == _ATTEMPTS:
-                    raise
 
 
 class SqlStorageDriver(StoreStorageDriver):
