@@ -24,11 +24,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from filestore.errors import (
+    BackupMetadataUnsupportedVersion,
     Closed,
     Conflict,
     Corrupt,
+    EncryptedBackupOperationFailed,
     FilestoreError,
     HistoryGone,
+    InvalidBackup,
     InvalidDocument,
     InvalidKey,
     LockTimeout,
@@ -76,6 +79,7 @@ __all__ = [
     "DEFAULT_PROJECT_ID",
     "DEFAULT_USER_ID",
     "Backend",
+    "BackupMetadataUnsupportedVersion",
     "Change",
     "Closed",
     "Collection",
@@ -84,8 +88,10 @@ __all__ = [
     "Connection",
     "Corrupt",
     "Edit",
+    "EncryptedBackupOperationFailed",
     "FilestoreError",
     "HistoryGone",
+    "InvalidBackup",
     "InvalidDocument",
     "InvalidKey",
     "Key",

@@ -149,3 +149,15 @@ class UnsupportedFormat(FilestoreError):
 
 class NotConfigured(FilestoreError, ValueError):
     """Nothing says where the store is: the message names the settings that could."""
+
+
+class InvalidBackup(FilestoreError, ValueError):
+    """A backup, its metadata or its exported record is damaged, not whole or not one at all."""
+
+
+class BackupMetadataUnsupportedVersion(FilestoreError, ValueError):
+    """The metadata of a backup have a version that nothing here can restore."""
+
+
+class EncryptedBackupOperationFailed(FilestoreError):
+    """An encrypted backup can only be restored to a volume of the same type."""
