@@ -182,6 +182,7 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     watch: bool = True,
     actor: str | None = None,
     file_mode: int = 0o600,
+    cache_bytes: int = 256 << 20,
 ) -> Store:
     """Open the store in the folder ``path``, or a new one in memory for ``"memory:"``.
 
@@ -199,6 +200,8 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     at its file, whatever is said here.
     ``actor``: who writes, kept with each commit.
     ``file_mode``: permissions of new files; folders get the matching ones.
+    ``cache_bytes``: how much memory the documents that were read may take, in bytes, with what
+    it takes to keep them; 0 for none.  What was used least is dropped, and read again when needed.
 
     A store in memory takes ``readonly``, ``lock_timeout`` and ``actor``; the rest is of no meaning
     there.
@@ -228,6 +231,7 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
             lock_timeout=lock_timeout,
             watch=watch,
             file_mode=file_mode,
+            cache_bytes=cache_bytes,
         )
     from filestore.store import Store
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from filestore.backend import one_by_one
 from filestore.engine import inspection, recover
 from filestore.engine.background import Background
+from filestore.engine.cache import DEFAULT_BYTES
 from filestore.engine.checkpoint import Checkpointer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
@@ -38,6 +39,7 @@ class FileBackend:
     ``durability``: ``full`` (on the disk when a commit returns), ``normal``
     (survives the death of processes; the last moments before a power cut may be
     lost, each commit whole), ``off`` (no commit waits for the disk).  ``lock_timeout`` in seconds.
+    ``cache_bytes``: the memory for documents, see :mod:`filestore.engine.cache`.
     ``file_mode``: the permissions of the documents.  ``background=False`` leaves
     checkpoints, and in ``normal`` the publishing, to explicit calls and
     :meth:`close`.  Raises NotFound, Corrupt, UnsupportedFormat, StorageError,
@@ -57,10 +59,13 @@ class FileBackend:
         create: bool = True,
         lock_timeout: float = 10.0,
         watch: bool = True,
+        cache_bytes: int = DEFAULT_BYTES,
         file_mode: int = 0o600,
         fs: FileSystem | None = None,
         background: bool = True,
     ) -> None:
+        if cache_bytes < 0:
+            raise ValueError(f"cache_bytes must be 0 or more, not {cache_bytes}")
         self._ground = ground = open_ground(
             os.fspath(path),
             fs=fs or FileSystem(),
@@ -77,7 +82,7 @@ class FileBackend:
         self._closed = False
         self._closing = threading.Lock()
         try:
-            self._reads = reads = Reads(ground)
+            self._reads = reads = Reads(ground, cache_bytes)
             self._writer = Writer(ground, reads, self._committed)
             self._checkpointer = Checkpointer(ground, reads, self._writer)
             scratch = ground.durability is Durability.OFF
@@ -190,6 +195,7 @@ class FileBackend:
         ground, state = self._ground, self._ground.state
         revision = self.revision
         known = state is not None and state.valid
+        cached_documents, cached_bytes = self._reads.cached
         return {
             "location": self.location,
             "format": 1,
@@ -201,7 +207,8 @@ class FileBackend:
             "published_revision": state.published_revision if state and known else revision,
             "checkpoint_revision": state.checkpoint.revision if state and known else None,
             "journal_bytes": self._journal_bytes(),
-            "cached_documents": self._reads.cached,
+            "cached_documents": cached_documents,
+            "cached_bytes": cached_bytes,
             "watching": False,
             "verifies": "stat",
             "trouble": ground.trouble,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.backend import Entry
 from filestore.engine import recover, recovery
+from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.history import History
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, Mark
@@ -40,11 +41,11 @@ _PENDING_SWEEP: Final = 256
 class Reads:
     """The cache of one handle, and how far in the journal it is."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, cache_bytes: int = DEFAULT_BYTES) -> None:
         self._ground = ground
         self._fs = ground.fs
         self._lstat = ground.fs.lstat
-        self._entries: dict[tuple[str, str], FileEntry] = {}
+        self._entries = Cache(cache_bytes)
         self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
         self.mutex = threading.RLock()
@@ -106,9 +107,9 @@ class Reads:
         return self._seen
 
     @property
-    def cached(self) -> int:
-        """How many documents are in memory."""
-        return len(self._entries)
+    def cached(self) -> tuple[int, int]:
+        """How many documents are in memory, and how many bytes they take."""
+        return len(self._entries), self._entries.bytes
 
     def catch_up(self) -> None:
         """Take in what was committed elsewhere.  Raises Closed, Corrupt."""
@@ -186,7 +187,7 @@ class Reads:
     def _take_in(self, commit: Commit, published: int) -> None:
         revision = commit.revision
         for key, _, after in commit.ops:
-            self._entries.pop(key, None)
+            self._entries.drop(key)
             if revision > published:
                 self._pending[key] = (revision, None if after is None else Entry(after))
             else:
@@ -206,7 +207,7 @@ class Reads:
         self._tell(commits)
         entries, pending, revision = self._entries, self._pending, at.revision
         for key, swap in swaps.items():
-            entries.pop(key, None)
+            entries.drop(key)
             pending[key] = (revision, swap.after)
         self._at = at
         self._seen = revision
@@ -268,6 +269,7 @@ class Reads:
                 status.st_ino,
                 status.st_size,
             ) == entry.signature:
+                entry.used = True
                 return entry
         return self._load(key)
 
@@ -285,7 +287,7 @@ class Reads:
             try:
                 loaded = self._ground.tree.load(named, self._ground.layout.path(named))
             except Corrupt:
-                self._entries.pop(key, None)
+                self._entries.drop(key)
                 raise
             with self.mutex:  # what is remembered must be of the revision that is said to be seen
                 if self._state is None or self._words[COMMITTED] == seen == self._seen:
@@ -329,7 +331,7 @@ class Reads:
     def remember(self, key: Key, entry: FileEntry | None) -> None:
         """What the file was found to hold."""
         if entry is None:
-            self._entries.pop(key, None)
+            self._entries.drop(key)
         else:
             self._entries[key] = entry
 
@@ -440,6 +442,7 @@ class Reads:
 
     def after_fork(self) -> None:
         self.mutex = threading.RLock()
+        self._entries.after_fork()
         self._observers = []
         self._history.after_fork()
 

@@ -48,10 +48,10 @@ class FileEntry(Entry):
 
     ``racy``: the file was touched in the very tick of the clock in which it was
     read, so an unchanged signature does not prove an unchanged file (as in
-    git's index).
+    git's index).  ``used``: read since the cache last asked.
     """
 
-    __slots__ = ("path", "racy", "signature")
+    __slots__ = ("path", "racy", "signature", "used")
 
     def __init__(
         self, data: bytes, path: str, signature: Signature = _NO_FILE, *, racy: bool = True
@@ -61,6 +61,7 @@ class FileEntry(Entry):
         self.path = path
         self.signature = signature
         self.racy = racy
+        self.used = False
 
 
 class Raw(NamedTuple):
