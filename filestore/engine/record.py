@@ -36,7 +36,7 @@ from zlib import crc32
 
 import orjson
 
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical_again, etag_of
 from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin
 
@@ -199,8 +199,8 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
     ops = [
         Op(
             Key(op["collection"], op["id"]),
-            canonical(op["was"]) if "was" in op else None,
-            canonical(op["document"]) if "document" in op else None,
+            canonical_again(op["was"]) if "was" in op else None,
+            canonical_again(op["document"]) if "document" in op else None,
         )
         for op in found
     ]

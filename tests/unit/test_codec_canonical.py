@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filestore.codec import MAX_BYTES, MAX_DEPTH, canonical, decode, etag_of
+from filestore.codec import MAX_BYTES, MAX_DEPTH, canonical, canonical_again, decode, etag_of
 from filestore.codec.refusal import refuse
 from filestore.errors import FilestoreError, InvalidDocument
 from tests.values import AWKWARD, documents, exactly, nested
@@ -291,3 +291,15 @@ def test_what_is_read_is_the_callers_own() -> None:
     data = canonical({"a": [1]})
     decode(data)["a"].append(2)
     assert decode(data) == {"a": [1]}
+
+
+@given(documents)
+def test_what_was_read_has_the_bytes_it_was_read_from(document: dict[str, Any]) -> None:
+    data = canonical(document)
+    assert canonical_again(decode(data)) == data
+
+
+@pytest.mark.parametrize("value", [nested(MAX_DEPTH + 1), [1], None, "x", 7])
+def test_what_was_read_may_be_no_document_all_the_same(value: Any) -> None:
+    with pytest.raises(InvalidDocument):
+        canonical_again(value)
