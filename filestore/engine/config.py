@@ -11,7 +11,7 @@ Example::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from filestore.errors import Corrupt, UnsupportedFormat
@@ -38,6 +38,27 @@ class Config:
         return (
             f"codec: {self.codec}\nfanout: {self.fanout}\nformat: {FORMAT}\nid: {self.id}\n"
         ).encode()
+
+
+_FANOUT_LINE: Final = re.compile(rb"^fanout[ \t]*:.*$", re.MULTILINE)
+
+
+def with_fanout(raw: bytes, fanout: int, path: str) -> bytes:
+    """The same file with another fan-out, whatever else stands there.
+
+    Raises Corrupt where the line cannot be found.
+    """
+    line = b"fanout: %d" % fanout
+    new, count = _FANOUT_LINE.subn(line, raw)
+    if not count:
+        new = raw if raw.endswith(b"\n") else raw + b"\n"
+        new += line + b"\n"
+    try:
+        if parse(new, path) == replace(parse(raw, path), fanout=fanout):
+            return new
+    except Corrupt:
+        pass
+    raise Corrupt(f"{path}: give fanout a line of its own, so that it can be changed", path=path)
 
 
 def parse(raw: bytes, path: str) -> Config:

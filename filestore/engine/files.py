@@ -16,6 +16,7 @@ from filestore.engine.checkpoint import Checkpointer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
+from filestore.engine.reshard import Resharded, reshard
 from filestore.engine.tree import storage_error
 from filestore.engine.writer import Writer
 from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
@@ -187,6 +188,16 @@ class FileBackend:
         with self._open():
             self._checkpointer.run()
 
+    def reshard(
+        self, fanout: int, progress: Callable[[int, int], object] | None = None
+    ) -> Resharded:
+        """Move every document to its place at another fan-out.
+
+        See :func:`filestore.engine.reshard.reshard`.
+        """
+        self._check_open()
+        return reshard(self._ground, self._writer, self._checkpointer, fanout, progress)
+
     def stats(self) -> dict[str, Any]:
         with self._open():
             return self._stats()
@@ -290,6 +301,7 @@ class FileBackend:
     def after_fork(self) -> None:
         """In a child: have locks, descriptors and threads of one's own."""
         self._closing = threading.Lock()
+        self._ground.following = threading.Lock()
         self._ground.lock.after_fork()
         self._ground.journal.close()
         self._ground.tree.after_fork()

@@ -114,6 +114,10 @@ class FileSystem:
         """Swap two names atomically.  OSError ENOSYS or EINVAL where there is no such call."""
         self._rename2(one, other, _RENAME_EXCHANGE)
 
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, failing with EEXIST if that is taken.  Follows no link."""
+        os.link(source, target, follow_symlinks=False)
+
     def rename_new(self, source: str, target: str) -> None:
         """Rename, failing with EEXIST if the target exists."""
         try:

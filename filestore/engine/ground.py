@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import uuid
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,21 +14,22 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
-from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
+from filestore.engine.fs import let_go, make_file, sync_folder, write_at
 from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.layout import CONFIG, RUNTIME, Layout, folder_mode
 from filestore.engine.lock import WriteLock
+from filestore.engine.settings import read_settings
 from filestore.engine.state import Flag, State
-from filestore.engine.tree import Tree, make_folder, no_folder, storage_error
+from filestore.engine.tree import Tree, make_folder, no_folder, signature_of, storage_error
 from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
 
 if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem
     from filestore.engine.recovery import Damage
+    from filestore.engine.settings import Settings
     from filestore.model import Commit
 
 _READONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_CONFIG_BYTES: Final = 1 << 16
 _MARK_SUFFIXES: Final = {"json": ".json", "yaml": ".yaml"}
 
 
@@ -43,14 +45,16 @@ class Durability(Enum):
 class Ground:
     """One handle's open things, shared by those who read, write and recover.
 
-    ``refusal`` is why this handle does not write; ``damage`` what the journal
-    lost; ``overlay`` the commits that a handle which may not write has to add to
-    the files in its own memory.
+    ``settings`` are those in force, as far as this handle has noticed: see
+    :meth:`follow`.  ``refusal`` is why this handle does not write, ``estranged``
+    why it must be opened again; ``damage`` what the journal lost; ``overlay`` the
+    commits that a handle which may not write has to add to the files in its own
+    memory.
     """
 
     fs: FileSystem
     layout: Layout
-    config: configuration.Config
+    settings: Settings
     durability: Durability
     readonly: bool
     lock_timeout: float
@@ -59,9 +63,51 @@ class Ground:
     lock: WriteLock
     state: State | None = None
     refusal: FilestoreError | None = None
+    estranged: RecoveryNeeded | None = None
     damage: list[Damage] = field(default_factory=list)
     overlay: list[Commit] = field(default_factory=list)
     trouble: str | None = None  # the last thing that went wrong behind a caller's back
+    following: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def config(self) -> configuration.Config:
+        return self.settings.config
+
+    def follow(self) -> None:
+        """Take over the fan-out that ``filestore.yaml`` tells by now.
+
+        Whoever did not find a document, follows, and sees ``layout.moves`` unchanged, knows
+        that it was not there: documents are in their new places before the settings
+        say so.  Settings that cannot be read, or are gone, change nothing.
+        """
+        try:
+            status = self.fs.lstat(self.layout.config)
+        except OSError:
+            return
+        if signature_of(status) != self.settings.signature or self.settings.racy:
+            with self.following:  # or a thread that was late would turn it back
+                self._follow()
+
+    def _follow(self) -> None:
+        layout = self.layout
+        try:
+            settings = read_settings(self.fs, layout.root)
+        except FilestoreError as error:
+            self.trouble = str(error)
+            return
+        if settings is None:
+            return
+        old, new = self.config, settings.config
+        if (new.codec, new.id) != (old.codec, old.id):
+            self.estranged = RecoveryNeeded(
+                f"{layout.config}: the settings became those of another store (codec "
+                f"{new.codec}, id {new.id}); close this store and open it again",
+                path=layout.config,
+            )
+            return
+        self.estranged = None
+        self.settings = settings
+        layout.move(new.fanout)
 
     def check_writable(self) -> State:
         """The state to write to.  Raises ReadOnly, RecoveryNeeded."""
@@ -79,6 +125,8 @@ class Ground:
             )
         if self.refusal is not None:
             raise self.refusal
+        if self.estranged is not None:
+            raise self.estranged
         if self.state is None:
             raise RecoveryNeeded(f"{self.layout.root}: the store is not attached")
         return self.state
@@ -201,6 +249,21 @@ def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
     return ground.refusal
 
 
+def save(ground: Ground, path: str) -> str:
+    """Move a file that is no document out of the way, to ``lost/``; where to."""
+    fs, layout = ground.fs, ground.layout
+    make_folder(fs, layout.lost, layout.folder_mode)
+    stem = os.path.relpath(path, layout.root).replace("/", "_")[-150:]
+    for attempt in range(1, 1000):
+        target = f"{layout.lost}/{attempt:03d}-{stem}"
+        try:
+            fs.rename_new(path, target)
+        except FileExistsError:
+            continue
+        return target
+    raise OSError(f"{layout.lost}: too many files; remove some")
+
+
 def open_ground(
     path: str,
     *,
@@ -224,7 +287,7 @@ def open_ground(
     if not 0 <= file_mode <= 0o777 or file_mode & 0o600 != 0o600:
         raise ValueError(f"file_mode must let the owner read and write, not {file_mode:o}")
     root = os.path.abspath(path)
-    settings = _read_config(fs, root)
+    settings = read_settings(fs, root)
     if settings is None:
         if readonly or not create:
             raise NotFound(
@@ -233,29 +296,30 @@ def open_ground(
             )
         new = configuration.Config(codec or "json", fanout or 0, str(uuid.uuid4()))
         settings = _create(fs, root, new, file_mode, level)
-    if codec is not None and codec != settings.codec:
+    config = settings.config
+    if codec is not None and codec != config.codec:
         raise FilestoreError(
-            f"{root}: the store's codec is {settings.codec}, not {codec}; leave codec out to use "
+            f"{root}: the store's codec is {config.codec}, not {codec}; leave codec out to use "
             "the store's own",
             path=root,
         )
-    if fanout is not None and fanout != settings.fanout:
+    if fanout is not None and fanout != config.fanout:
         raise FilestoreError(
-            f"{root}: the store's fanout is {settings.fanout}, not {fanout}; leave it out to use "
+            f"{root}: the store's fanout is {config.fanout}, not {fanout}; leave it out to use "
             "the store's own",
             path=root,
         )
-    form = codec_named(settings.codec)
-    layout = Layout(root, form.suffix, settings.fanout, file_mode)
+    form = codec_named(config.codec)
+    layout = Layout(root, form.suffix, config.fanout, file_mode)
     ground = Ground(
         fs=fs,
         layout=layout,
-        config=settings,
+        settings=settings,
         durability=level,
         readonly=readonly,
         lock_timeout=lock_timeout,
         tree=Tree(fs, layout, form),
-        journal=Journal(fs, layout, settings.id),
+        journal=Journal(fs, layout, config.id),
         lock=WriteLock(fs, layout),
     )
     try:
@@ -274,31 +338,9 @@ def _durability(name: str) -> Durability:
         raise ValueError(f"durability must be full, normal or off, not {name!r}") from None
 
 
-def _read_config(fs: FileSystem, root: str) -> configuration.Config | None:
-    path = f"{root}/{CONFIG}"
-    try:
-        fd = fs.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError as error:
-        raise Corrupt(f"{root}: is a file; a store is a folder", path=root) from error
-    except OSError as error:
-        raise storage_error(error, path, None) from error
-    try:
-        status = fs.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _CONFIG_BYTES:
-            raise Corrupt(f"{path}: is not the settings file of a store", path=path)
-        raw = read_at(fs, fd, 0, status.st_size)
-    except OSError as error:
-        raise storage_error(error, path, None) from error
-    finally:
-        let_go(fs, fd)
-    return configuration.parse(raw, path)
-
-
 def _create(
     fs: FileSystem, root: str, settings: configuration.Config, file_mode: int, level: Durability
-) -> configuration.Config:
+) -> Settings:
     """Make an empty store; of several processes that do, one wins and all go on with it."""
     # Where git is told what a document is and what is nobody's business but this machine's.
     suffix = _MARK_SUFFIXES[settings.codec]
@@ -318,7 +360,7 @@ def _create(
                 sync_folder(fs, folder)
     except OSError as error:
         raise storage_error(error, root, None) from error
-    winner = _read_config(fs, root)
+    winner = read_settings(fs, root)
     if winner is None:
         raise NotFound(f"{root}: the store vanished while it was made", path=root)
     return winner

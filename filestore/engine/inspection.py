@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from filestore.engine import recover, recovery
+from filestore.engine.fanout import FANOUTS
+from filestore.engine.ground import save
 from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG
 from filestore.engine.names import decode_collection, decode_id
@@ -27,11 +29,31 @@ if TYPE_CHECKING:
 def check(ground: Ground, reads: Reads) -> list[Problem]:
     """Every document, name and journal line; changes nothing."""
     problems = [*_journal(ground), *_tree(ground, reads)]
+    if _resharding(ground):
+        problems = [problem for problem in problems if problem.kind != "stray"]
+        problems.append(
+            Problem(
+                "unfinished",
+                "the store is moving to another fan-out, or whoever moved it died; the next write "
+                "or repair brings that to an end; no document is missing",
+                path=ground.layout.reshard,
+                severity=Severity.WARNING,
+                repairable=True,
+            )
+        )
     if ground.trouble is not None:
         problems.append(
             Problem("background", ground.trouble, severity=Severity.WARNING, repairable=True)
         )
     return problems
+
+
+def _resharding(ground: Ground) -> bool:
+    try:
+        ground.fs.lstat(ground.layout.reshard)
+    except OSError:
+        return False
+    return True
 
 
 def _journal(ground: Ground) -> Iterator[Problem]:
@@ -111,6 +133,18 @@ def _file(ground: Ground, reads: Reads, path: str, item: Item) -> Iterator[Probl
         return
     key = _key(ground, path)
     if key is None:
+        for fanout in FANOUTS:
+            stray = _key(ground, path, fanout)
+            if stray is not None:
+                yield Problem(
+                    "stray",
+                    f"{path}: {stray} does not belong here at fan-out {ground.layout.fanout}, so "
+                    f"it is not read; gather it with filestore reshard {ground.layout.fanout}",
+                    path=path,
+                    key=stray,
+                    severity=Severity.WARNING,
+                )
+                return
         yield Problem(
             "misnamed",
             f"{path}: no document has this name or this folder, so it is not read; rename it "
@@ -127,7 +161,7 @@ def _file(ground: Ground, reads: Reads, path: str, item: Item) -> Iterator[Probl
         yield Problem("unreadable", str(error), path=path, key=key)
 
 
-def _key(ground: Ground, path: str) -> Key | None:
+def _key(ground: Ground, path: str, fanout: int | None = None) -> Key | None:
     """The document that a file is, if it stands where that document's file belongs."""
     layout = ground.layout
     below = os.path.relpath(path, layout.root).split("/")
@@ -140,7 +174,7 @@ def _key(ground: Ground, path: str) -> Key | None:
         if id is None:
             continue
         try:
-            if layout.path((collection, id)) == path:
+            if layout.path((collection, id), fanout) == path:
                 return Key(collection, id)
         except FilestoreError:
             continue
@@ -197,13 +231,13 @@ def _replace_journal(ground: Ground, reads: Reads, checkpointer: Checkpointer) -
         numbers = journal.numbers()
         for number in numbers:
             if number > ended:
-                recover.save(ground, journal.path(number))  # nothing in it counts
+                save(ground, journal.path(number))  # nothing in it counts
         tail, offset = journal.rotate(Mark(last, found.end.position), checkpoint=last)
         mark = Mark(last, position(tail.number, offset))
         state.rebuild(mark, mark)
         for number in numbers:
             if number <= ended:
-                recover.save(ground, journal.path(number))
+                save(ground, journal.path(number))
         with reads.mutex:
             journal.close_reader()
         ground.damage = []

@@ -6,7 +6,7 @@
       driver_data/lvm/<id>.json collections nest
       volumes/@3f/<id>.json     with fan-out: folders named by a hash of the id
       .filestore/               runtime, private to this machine
-        lock  state  journal/NNNNNNNN.log  tmp/  lost/
+        lock  state  journal/NNNNNNNN.log  tmp/  lost/  reshard
 
 How an id becomes a file name is in :mod:`filestore.engine.names` (N1).
 """
@@ -33,7 +33,11 @@ _MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
 
 
 class Layout:
-    """The paths of one store, and the permissions of what is made there."""
+    """The paths of one store, and the permissions of what is made there.
+
+    ``fanout`` follows the settings, for another process may reshard the store;
+    ``moves`` counts how often it changed.
+    """
 
     def __init__(self, root: str, suffix: str, fanout: int, file_mode: int = 0o600) -> None:
         self.file_mode = file_mode
@@ -41,6 +45,7 @@ class Layout:
         self.root = root
         self.suffix = suffix
         self.fanout = fanout
+        self.moves = 0
         self.config = f"{root}/{CONFIG}"
         self.runtime = f"{root}/{RUNTIME}"
         self.lock = f"{self.runtime}/lock"
@@ -48,8 +53,15 @@ class Layout:
         self.journal = f"{self.runtime}/journal"
         self.tmp = f"{self.runtime}/tmp"
         self.lost = f"{self.runtime}/lost"
+        self.reshard = f"{self.runtime}/reshard"
         self._folders: dict[str, str] = {}
         self._ways: dict[str, tuple[str, ...]] = {}
+
+    def move(self, fanout: int) -> None:
+        """Have documents elsewhere from here on."""
+        if fanout != self.fanout:
+            self.fanout = fanout
+            self.moves += 1
 
     def folder(self, collection: str) -> str:
         """The folder of a collection.  Raises InvalidKey."""
@@ -59,13 +71,14 @@ class Layout:
             self._folders[collection] = folder
         return folder
 
-    def path(self, key: tuple[str, str]) -> str:
-        """The file of a document.  Raises InvalidKey."""
+    def path(self, key: tuple[str, str], fanout: int | None = None) -> str:
+        """The file of a document, by default at the fan-out in force.  Raises InvalidKey."""
         collection, id = key
         parts = encode_id(id)
+        levels = self.fanout if fanout is None else fanout
         folder = self._folders.get(collection) or self.folder(collection)
-        if self.fanout:
-            folder = f"{folder}/{self._shard(id)}"
+        if levels:
+            folder = f"{folder}/{_shard(id, levels)}"
         name = parts[0] if len(parts) == 1 else "/".join(parts)
         path = f"{folder}/{name}{self.suffix}"
         if len(path) > _MAX_PATH:
@@ -88,25 +101,24 @@ class Layout:
                 self._ways[folder] = folders
         return folders
 
-    def _shard(self, id: str) -> str:
-        digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=self.fanout)
-        return "/".join(f"@{byte:02x}" for byte in digest.digest())
-
     def ids(self, fs: FileSystem, collection: str) -> list[str]:
         """The ids whose files are where they should be; none where there is no folder."""
-        found: list[str] = []
+        return [id for id, _ in self.documents(fs, collection)]
+
+    def documents(
+        self, fs: FileSystem, collection: str, fanout: int | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """The ids whose files are where a fan-out wants them, and those files."""
+        levels = self.fanout if fanout is None else fanout
         top = self.folder(collection)
         for above in self.folders(top):
             if _is_link(fs, above):
                 raise Corrupt(f"{above}: is a symbolic link, not a folder", path=above)
-        for folder, parts in self._names(fs, top, (), self.fanout):
+        for folder, parts in self._names(fs, top, (), levels):
             id = decode_id(parts)
-            if id is None or (
-                self.fanout and self.path((collection, id)) != f"{folder}/{parts[-1]}{self.suffix}"
-            ):
-                continue
-            found.append(id)
-        return found
+            path = f"{folder}/{parts[-1]}{self.suffix}"
+            if id is not None and (not levels or self.path((collection, id), levels) == path):
+                yield id, path
 
     def _names(
         self, fs: FileSystem, folder: str, before: tuple[str, ...], fanout: int
@@ -115,7 +127,7 @@ class Layout:
         suffix, cut = self.suffix, -len(self.suffix)
         for name, is_file, is_folder in _scan(fs, folder):
             if is_folder:
-                if fanout and _is_shard(name):
+                if fanout and is_shard(name):
                     yield from self._names(fs, f"{folder}/{name}", (), fanout - 1)
                 elif not fanout and name[-1] == "%":
                     yield from self._names(fs, f"{folder}/{name}", (*before, name), 0)
@@ -127,16 +139,27 @@ class Layout:
         return sorted(self._collections(fs, self.root, ()))
 
     def _collections(self, fs: FileSystem, folder: str, parts: tuple[str, ...]) -> Iterator[str]:
+        fanout = self.fanout
+        for name, place in self._places(fs, folder, parts):
+            if next(self._names(fs, place, (), fanout), None) is not None:
+                yield name
+
+    def places(self, fs: FileSystem) -> list[tuple[str, str]]:
+        """Every collection that has a folder, though there be no document in it, and the folder."""
+        return list(self._places(fs, self.root, ()))
+
+    def _places(
+        self, fs: FileSystem, folder: str, parts: tuple[str, ...]
+    ) -> Iterator[tuple[str, str]]:
         if parts:
             name = decode_collection(parts)
             if name is None:
                 return
-            if next(self._names(fs, folder, (), self.fanout), None) is not None:
-                yield name
+            yield name, folder
         for item in _scan(fs, folder):
             name = item.name
             if item.is_folder and name[0] not in ".@" and name[-1] != "%":
-                yield from self._collections(fs, f"{folder}/{name}", (*parts, name))
+                yield from self._places(fs, f"{folder}/{name}", (*parts, name))
 
 
 def folder_mode(file_mode: int) -> int:
@@ -145,7 +168,13 @@ def folder_mode(file_mode: int) -> int:
     return 0o700 | (file_mode & 0o066) | readers >> 2
 
 
-def _is_shard(name: str) -> bool:
+def _shard(id: str, levels: int) -> str:
+    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=levels)
+    return "/".join(f"@{byte:02x}" for byte in digest.digest())
+
+
+def is_shard(name: str) -> bool:
+    """Whether a folder may be one of a fan-out's."""
     return len(name) == 3 and name[0] == "@"
 
 

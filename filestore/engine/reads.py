@@ -21,7 +21,7 @@ from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.history import History
 from filestore.engine.journal import Journal
-from filestore.engine.state import COMMITTED, Mark
+from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
 from filestore.errors import Closed, Corrupt, StorageError
 from filestore.model import ANY, Key, only
@@ -52,6 +52,7 @@ class Reads:
         self._words: MutableSequence[int] | memoryview = [_NOT_SEEN] * (COMMITTED + 1)
         self._state: State | None = None
         self._generation = _NOT_SEEN
+        self._layouts = _NOT_SEEN
         self._settled = _NOT_SEEN
         self._seen = 0
         self._at = Mark(0, 0)
@@ -75,6 +76,7 @@ class Reads:
             self._at = state.published
             self._seen = self._at.revision
             self._words = state.words
+            self._follow()
             self._catch_up()
 
     def _begin_alone(self) -> None:
@@ -87,6 +89,7 @@ class Reads:
         ground.damage = found.lost
         self._state = None
         self._words = [_NOT_SEEN] * (COMMITTED + 1)
+        self._follow()
         self._seen = found.end.revision
         self._at = found.end
         self._pending.clear()
@@ -99,6 +102,13 @@ class Reads:
                 entry = None if step.after is None else Entry(step.after)
                 self._pending[want.key] = (1 << 63, entry)
         ground.overlay = found.commits
+
+    def _follow(self) -> int:
+        """See where documents are; how often they have moved."""
+        layouts = self._words[LAYOUTS]
+        self._ground.follow()
+        self._layouts = layouts
+        return self._ground.layout.moves
 
     @property
     def revision(self) -> int:
@@ -168,7 +178,12 @@ class Reads:
         self._tell(None)
 
     def behind(self, state: State) -> bool:
-        """Whether there is something to take in from this state."""
+        """Whether there is something to take in from this state; under the write lock.
+
+        From here on this handle knows where documents are.  Raises RecoveryNeeded.
+        """
+        self._follow()
+        self._ground.check_writable()
         return (
             self._state is not state
             or state.generation != self._generation
@@ -284,11 +299,19 @@ class Reads:
             hit = self._pending.get(key)  # once more: a commit may have come since it was looked at
             if hit is not None and self._unpublished(hit[0]):
                 return hit[1]
+            layout = self._ground.layout
+            moves = layout.moves
             try:
-                loaded = self._ground.tree.load(named, self._ground.layout.path(named))
+                loaded = self._ground.tree.load(named, layout.path(named))
             except Corrupt:
+                if self._follow() != moves:
+                    continue
                 self._entries.drop(key)
                 raise
+            if (
+                loaded is None or self._words[LAYOUTS] != self._layouts
+            ) and self._follow() != moves:
+                continue
             with self.mutex:  # what is remembered must be of the revision that is said to be seen
                 if self._state is None or self._words[COMMITTED] == seen == self._seen:
                     self.remember(named, loaded)
@@ -372,6 +395,7 @@ class Reads:
         """
         while True:
             self.catch_up()
+            moves = self._follow()
             with self.mutex:
                 seen = self._seen
                 unpublished = [
@@ -384,6 +408,8 @@ class Reads:
             except OSError as error:
                 where = error.filename or self._ground.layout.root
                 raise storage_error(error, where, None) from error
+            if self._follow() != moves:
+                continue  # it may have been scanned while it was emptied
             if self._state is None or self._words[COMMITTED] == seen == self._seen:
                 return found, unpublished
 

@@ -4,6 +4,7 @@
   publish whatever the files lack since the last checkpoint.
 * A writer died in the middle: cut off what it had not made visible, and publish
   what it had.
+* A reshard was cut short: take it back or finish it, as the settings say.
 * A sync failed: what is in memory may never have reached the disk, and syncing
   again would not tell.  Go on in a new segment, and write anew every commit and
   every file that is not known to be safe.
@@ -14,15 +15,14 @@ second run finds nothing to do.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from filestore.engine import record, recovery
-from filestore.engine.ground import poison
+from filestore.engine import fanout, record, recovery
+from filestore.engine.ground import poison, save
 from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
-from filestore.engine.tree import FileEntry, Swap, make_folder, storage_error
+from filestore.engine.tree import FileEntry, Swap, storage_error
 from filestore.errors import Corrupt, RecoveryNeeded
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def bring_to_order(ground: Ground) -> None:
     if state is None:
         return
     try:
+        ground.follow()
+        fanout.settle(ground, state)
         if not state.valid:
             _rebuild(ground, state)
         elif state.flags & Flag.POISONED:
@@ -239,18 +241,3 @@ def _clear(ground: Ground, tmp: str, *, torn: bool) -> None:
         save(ground, tmp)
     else:
         ground.tree.discard(tmp)
-
-
-def save(ground: Ground, path: str) -> str:
-    """Move a file that is no document out of the way, to ``lost/``; where to."""
-    fs, layout = ground.fs, ground.layout
-    make_folder(fs, layout.lost, layout.folder_mode)
-    stem = os.path.relpath(path, layout.root).replace("/", "_")[-150:]
-    for attempt in range(1, 1000):
-        target = f"{layout.lost}/{attempt:03d}-{stem}"
-        try:
-            fs.rename_new(path, target)
-        except FileExistsError:
-            continue
-        return target
-    raise OSError(f"{layout.lost}: too many files; remove some")

@@ -11,6 +11,7 @@ Words of 64 bits, in the machine's byte order:
     1, 2    boot id                      11  position of the checkpoint
     3, 4    inode and device of itself   12  flags
     5       hash of the store's id       13  generation: rebuilt how often
+    6       layouts: how often documents moved to another fan-out
     8       committed revision: the word 14  synced revision
     9       which slot of published      15  whether the names are synced
             counts                       16  holder's pid (0: nobody)
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 SIZE: Final = 4096
 _MAGIC: Final = 0x0001_6574_6174_7366  # "fstate", version 1
 _OFFSET_BITS: Final = 40
+LAYOUTS: Final = 6
 COMMITTED: Final = 8
 _PUBLISHED: Final = 9
 _CHECKPOINT: Final = 10
@@ -182,6 +184,10 @@ class State:
     @property
     def generation(self) -> int:
         return self.words[_GENERATION]
+
+    def move_layout(self) -> None:
+        """Have every handle look where documents are.  Under the write lock."""
+        self.words[LAYOUTS] = (self.words[LAYOUTS] + 1) & _WORD
 
     @property
     def committed(self) -> Mark:

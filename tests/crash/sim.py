@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _WRITES: Final = frozenset({"write", "pwrite"})
 _SYNCS: Final = frozenset({"fsync", "fdatasync", "syncfs"})
-_NAMING: Final = frozenset({"mkdir", "rmdir", "rename", "rename_new", "exchange", "unlink"})
+_NAMING: Final = frozenset({"mkdir", "rmdir", "link", "rename", "rename_new", "exchange", "unlink"})
 _LOOKS: Final = frozenset({"read", "pread", "fstat", "lstat", "scan", "close", "map", "boot_id"})
 _SIZES: Final = frozenset({"ftruncate", "fallocate"})
 
@@ -311,6 +311,16 @@ class RecordingFileSystem(FileSystem):
         if node is not self.disk.find(target):
             self.disk.change((other, node), (one, None))
 
+    def link(self, source: str, target: str) -> None:
+        give = super().link
+
+        def act() -> None:
+            place, node = self.disk.place(target), self.disk.find(source)
+            give(source, target)
+            self.disk.change((place, node))
+
+        self._do("link", (source, target), act, effect=True)
+
     def exchange(self, one: str, other: str) -> None:
         swap = super().exchange
 
@@ -406,7 +416,7 @@ class Fault:
 
 _OPENS: Final = frozenset({"open", "scan"})
 _CHANGES: Final = _WRITES | _NAMING | _SIZES | {"fchmod"}
-_GROWS: Final = _WRITES | _SYNCS | _SIZES | {"mkdir", "rename", "rename_new", "exchange"}
+_GROWS: Final = _WRITES | _SYNCS | _SIZES | {"mkdir", "link", "rename", "rename_new", "exchange"}
 _FAILS: Final[dict[int | None, frozenset[str]]] = {
     None: _WRITES | {"read", "pread"},
     errno.EIO: _CHANGES | _SYNCS | _OPENS | _LOOKS - {"boot_id"},
