@@ -1,20 +1,30 @@
-"""The commands that look after a store: ``check`` and ``repair``."""
+"""The commands that look after a store: ``check``, ``repair`` and ``reshard``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from filestore.cli import screen
 from filestore.cli.exits import Exit
-from filestore.cli.target import json_option, open_store, store_option
+from filestore.cli.target import (
+    json_option,
+    open_backend,
+    open_store,
+    quiet_option,
+    store_option,
+)
 from filestore.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from filestore.model import Problem
+
+_REDRAW_SECONDS: Final = 0.05
 
 
 @click.command()
@@ -73,3 +83,60 @@ def _as_value(problem: Problem) -> dict[str, Any]:
         "id": problem.key.id if problem.key else None,
         "repairable": problem.repairable,
     }
+
+
+@click.command()
+@click.argument("path", metavar="[STORE]", nargs=-1)
+@click.argument("fanout", type=click.IntRange(0, 2))
+@store_option
+@json_option("one JSON value with the fan-outs before and after and the files moved")
+@quiet_option
+def reshard(
+    *, path: tuple[str, ...], fanout: int, location: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Move every document to its place at FANOUT, 0 to 2 levels of hashed folders.
+
+    Programs that have the store open go on reading; their writes wait.  Killed at any moment,
+    the next that opens the store finishes it or takes it back.  Git sees renames.  Documents
+    that an older branch left at another fan-out's place are gathered, so the store's own
+    FANOUT is no mistake.
+    """
+    if len(path) + (location is not None) > 1:
+        raise click.UsageError("name one store")
+    if path == ("",):
+        raise click.UsageError("the store's path is empty")
+    backend = open_backend(path[0] if path else location)
+    try:
+        with _bar(f"fan-out {fanout}", shown=not (as_json or quiet)) as progress:
+            done = backend.reshard(fanout, progress)
+    finally:
+        backend.close()
+    if as_json:
+        screen.machine({"before": done.before, "after": done.after, "moved": done.moved})
+    elif not done.moved:
+        screen.note(f"Every document is at its place at fan-out {done.after}", quiet=quiet)
+    else:
+        files = "1 file" if done.moved == 1 else f"{done.moved} files"
+        screen.note(f"{files} moved, fan-out {done.before} to {done.after}", quiet=quiet)
+
+
+@contextmanager
+def _bar(what: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error, if that is a terminal."""
+    if not shown or not screen.errors_on_terminal():
+        yield None
+        return
+    from rich.progress import Progress  # takes 60 ms to import, and scripts do not need it
+
+    with Progress(console=screen.console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        due = 0.0
+
+        def show(done: int, total: int) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now >= due or done == total:
+                due = now + _REDRAW_SECONDS
+                progress.update(task, completed=done, total=total)
+
+        yield show

@@ -13,7 +13,7 @@ from filestore.cli.demo import demo
 from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
 from filestore.cli.git import git
-from filestore.cli.mending import check, repair
+from filestore.cli.mending import check, repair, reshard
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
 from filestore.cli.target import General, not_empty
@@ -129,5 +129,5 @@ def program(ctx: Context, store: str | None, lock_timeout: float) -> None:
     ctx.obj = General(store, lock_timeout)
 
 
-for command in (demo, init, ls, get, put, edit, rm, check, repair, stats, git):
+for command in (demo, init, ls, get, put, edit, rm, check, repair, stats, reshard, git):
     program.add_command(command)

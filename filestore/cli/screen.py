@@ -61,11 +61,17 @@ def on_terminal() -> bool:
     return stream is not None and stream.isatty()
 
 
-def console() -> Console:
+def errors_on_terminal() -> bool:
+    """Whether standard error is a terminal."""
+    stream = sys.stderr
+    return stream is not None and stream.isatty()
+
+
+def console(*, stderr: bool = False) -> Console:
     """Rich's console on standard output; honours NO_COLOR, TERM and what is not a terminal."""
     from rich.console import Console  # takes 40 ms to import, and scripts do not need it
 
-    made = Console(highlight=False, markup=False, emoji=False)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     # Rich would exit with 1, which means something else here.
     made.on_broken_pipe = _broken_pipe  # type: ignore[method-assign]
     return made

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 import filestore
+from filestore.engine.files import FileBackend
 from filestore.errors import NotFound, UnsupportedFormat
 from filestore.model import Key
 
@@ -91,13 +92,30 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
             actor=None if readonly else user(),
         )
     except NotFound:
-        raise NotFound(
-            f"there is no store at {asked}: name one with --store or FILESTORE,"
-            f" or make it with: filestore init {asked}",
-            path=asked,
-        ) from None
+        raise _no_store(asked) from None
     except ValueError as error:  # a scheme that filestore.open does not know
         raise UnsupportedFormat(f"cannot open {asked}: {error}", path=asked) from error
+
+
+def open_backend(location: str | None) -> FileBackend:
+    """The tree of files under the store that the command line, or else, names.
+
+    For what is about files, and not about documents.  Raises as :func:`open_store` does.
+    """
+    general: General = click.get_current_context().find_root().obj
+    asked = root_of(location)
+    try:
+        return FileBackend(asked, create=False, lock_timeout=general.lock_timeout, watch=False)
+    except NotFound:
+        raise _no_store(asked) from None
+
+
+def _no_store(asked: str) -> NotFound:
+    return NotFound(
+        f"there is no store at {asked}: name one with --store or FILESTORE,"
+        f" or make it with: filestore init {asked}",
+        path=asked,
+    )
 
 
 def root_of(location: str | None) -> str:
