@@ -153,6 +153,12 @@ class Connection(AttachmentFields, OfVolume):
     def backend(self, value: Backend | str) -> None:
         self._backend = value
 
+    def _load_all(self) -> None:
+        super()._load_all()
+        # cinderlib, loading the dump, looks for this connection among those of its volume.
+        self.volume.connections  # noqa: B018  # loads them
+        self.volume._adopt_connection(self)
+
     def _add_others(self, data: Document, visited: set[int], simplified: bool) -> None:
         self._add_volume(data, visited, simplified)
 

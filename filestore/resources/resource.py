@@ -130,9 +130,13 @@ class Resource(Scope, Fielded):
     @property
     def dump(self) -> Document:
         """:attr:`json` after everything it refers to was loaded."""
+        self._load_all()
+        return self.json
+
+    def _load_all(self) -> None:
+        """Load everything that it refers to."""
         for name in self.LAZY_PROPERTIES:
             getattr(self, name)
-        return self.json
 
     @property
     def dumps(self) -> str:

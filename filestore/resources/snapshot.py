@@ -123,6 +123,12 @@ class Snapshot(SnapshotFields, OfVolume, NamedResource):
 
     _entity: SnapshotObject | None
 
+    def _load_all(self) -> None:
+        super()._load_all()
+        # cinderlib, loading the dump, looks for this snapshot among those of its volume.
+        self.volume.snapshots  # noqa: B018  # loads them
+        self.volume._adopt_snapshot(self)
+
     def _add_others(self, data: Document, visited: set[int], simplified: bool) -> None:
         self._add_volume(data, visited, simplified)
 
