@@ -65,6 +65,8 @@ class Backend(Scope):
     def _described(cls, configuration: Mapping[str, Any]) -> Backend:
         """The backend that a dump describes."""
         options = {**configuration}
+        if options.get("volume_driver") is None:
+            options.pop("volume_driver", None)
         return cls._made(options.pop("volume_backend_name"), options, None)
 
     @classmethod
@@ -130,7 +132,8 @@ class Backend(Scope):
     def config(self) -> Document:
         """Its name; all of its configuration when the set-up says ``output_all_backend_info``."""
         if self.output_all_backend_info:
-            return dict(self._driver_cfg)
+            # More than the name in any case, by which loading knows that the backend is described.
+            return {"volume_driver": None, **self._driver_cfg}
         return {"volume_backend_name": self.id}
 
     def stats(self, refresh: bool = False) -> Document:

@@ -184,12 +184,15 @@ class Resource(Scope, Fielded):
         data = loading.data_of(primitive, cls.ovo_name, cls.version)
         loading.only(data, cls, cls._others)
         try:
-            return cls.blank(read_fields(cls.fields, data)), data
+            tracked = cls.blank(read_fields(cls.fields, data))
         except Unreadable as error:
             raise InvalidDump(
                 f"{cls.ovo_name} {data['id']} in the dump: the field {error.name!r} cannot be"
                 f" {loading.shown(error.name, error.value)} ({error.reason})"
             ) from error
+        for name in cls._mutable:  # what can be changed in place is not the dump's
+            tracked.values[name] = cls.fields[name].write(tracked.values.get(name))
+        return tracked, data
 
     _others: ClassVar[tuple[str, ...]] = ()
     """Names in a versioned object that are no fields here."""
