@@ -28,6 +28,7 @@ from filestore.errors import (
     Closed,
     Conflict,
     Corrupt,
+    Dispute,
     EncryptedBackupOperationFailed,
     FilestoreError,
     HistoryGone,
@@ -45,6 +46,7 @@ from filestore.errors import (
 
 if TYPE_CHECKING:
     from filestore.backend import Backend as Ground
+    from filestore.blame import Blame
     from filestore.collection import Collection, ReadCollection
     from filestore.model import (
         ANY,
@@ -80,6 +82,7 @@ __all__ = [
     "DEFAULT_USER_ID",
     "Backend",
     "BackupMetadataUnsupportedVersion",
+    "Blame",
     "Change",
     "Closed",
     "Collection",
@@ -87,6 +90,7 @@ __all__ = [
     "Conflict",
     "Connection",
     "Corrupt",
+    "Dispute",
     "Edit",
     "EncryptedBackupOperationFailed",
     "FilestoreError",
@@ -145,6 +149,7 @@ _HOMES: Final = {
     "Snapshot": "resources.snapshot",
     "Volume": "resources.volume",
     **dict.fromkeys(("dump", "dumps", "json", "jsons", "load"), "serialization"),
+    "Blame": "blame",
     "Past": "past",
     "Store": "store",
     "Subscription": "subscription",

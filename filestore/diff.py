@@ -56,6 +56,11 @@ class Difference(NamedTuple):
         """The path as people write it: ``metadata.tags[2]``; empty for the whole document."""
         return readable(self.path)
 
+    @property
+    def old_field(self) -> str:
+        """The old path as people write it."""
+        return readable(self.old_path)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, without ``old`` or ``new`` where there is none."""
         result: dict[str, Any] = {

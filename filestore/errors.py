@@ -6,7 +6,7 @@ and the revision it is about where it has them, and chains its cause.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,21 @@ class HistoryGone(NotFound):
     """What is asked for is older than what the store keeps; ``revision`` is the oldest kept."""
 
 
+class Dispute(NamedTuple):
+    """A field that several changed: its readable path, empty for the whole document.
+
+    ``revisions`` are the commits that are in the way.
+    """
+
+    key: Key
+    field: str
+    revisions: tuple[int, ...]
+
+
 class Conflict(FilestoreError):
     """Somebody else changed the document: read it again and decide.
 
-    ``keys`` names every document in conflict.
+    ``keys`` names every document in conflict, ``disputes`` the fields where they are known.
     """
 
     def __init__(
@@ -57,11 +68,13 @@ class Conflict(FilestoreError):
         key: Key | None = None,
         path: str | None = None,
         revision: int | None = None,
+        disputes: Sequence[Dispute] = (),
     ) -> None:
         super().__init__(
             message, key=key or (keys[0] if keys else None), path=path, revision=revision
         )
         self.keys = tuple(keys) or ((key,) if key else ())
+        self.disputes = tuple(disputes)
 
 
 class Corrupt(FilestoreError):

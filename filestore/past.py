@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from filestore.backend import Backend, Unreadable
     from filestore.index import Indexes
-    from filestore.model import Revision
+    from filestore.model import Commit, Revision
     from filestore.query import Fields, Query
 
 
@@ -260,6 +260,23 @@ class Kept:
                 seen = commit.revision
             require_kept(self._backend, self._revision)
             self._seen = max(seen, newest)
+
+
+def commit_of(backend: Backend, revision: Revision) -> Commit:
+    """The commit that made a revision.  Raises HistoryGone, NotFound."""
+    newest = backend.revision
+    if not 1 <= revision <= newest:
+        raise NotFound(
+            f"there is no commit {revision} in {backend.location}: the newest is {newest}",
+            revision=newest,
+        )
+    require_kept(backend, revision - 1)
+    for commit in backend.changes(revision - 1):
+        if commit.revision == revision:
+            return commit
+        break
+    require_kept(backend, revision - 1)
+    raise NotFound(f"commit {revision} of {backend.location} is not kept", revision=revision)
 
 
 def require_kept(backend: Backend, revision: Revision) -> None:

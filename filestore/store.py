@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from filestore.blame import Blame, blame
 from filestore.collection import Collection
 from filestore.errors import FilestoreError
 from filestore.index import Indexes
-from filestore.model import Key
-from filestore.past import Kept, Past
+from filestore.model import Edit, Key
+from filestore.past import Kept, Past, commit_of
 from filestore.query import Computed
 from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
+from filestore.undo import undo
 from filestore.view import View
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from filestore.backend import Backend, Entry, Unreadable
-    from filestore.model import Change, Commit, Document, Edit, Problem, Revision
+    from filestore.model import Change, Commit, Document, Problem, Revision
     from filestore.query import Fields, Query
 
 
@@ -160,6 +162,47 @@ class Store:
         past = Past(Kept(self._backend, self._indexes, revision), self._views.discard)
         self._views.add(past)
         return past
+
+    def blame(self, collection: str, id: str) -> list[Blame]:
+        """Every field of a document with the commit that gave it its value, by path.
+
+        Costs as the number of the document's changes.  Raises NotFound, Corrupt.
+        """
+        while True:
+            revision = self._backend.revision
+            document = self[collection][id]
+            if self._backend.revision == revision:
+                break  # else the document may be newer than what is told of it
+        changes = self.changes(0, collection, id)
+        return blame(document, (each for each in changes if each.revision <= revision))
+
+    def undo(
+        self, revision: Revision, *, message: str | None = None, actor: str | None = None
+    ) -> Revision | None:
+        """Take one commit back, in a new commit; returns the revision that this made.
+
+        What later commits changed in other fields stays; documents that the commit
+        deleted come back.  None when everything is as before that commit already, and inside a
+        transaction, which has no revision before it commits.  An undo can be undone.
+        ``message`` is "undo of revision N" if none is given.
+
+        Raises Conflict when what the commit changed has been changed again since: its
+        ``disputes`` name the documents, fields and revisions.  HistoryGone when the commit is no
+        longer kept, NotFound when there is none of that number, and what writes raise.
+        """
+        told = message if message is not None else f"undo of revision {revision}"
+        with self.transaction(message=told, actor=actor) as tx:
+            commit = commit_of(self._backend, revision)
+
+            def now(key: Key) -> bytes | None:
+                entry = tx.get(key)
+                return None if entry is None else entry.data
+
+            def later(key: Key) -> Iterator[Commit]:
+                return self._backend.changes(revision, key)
+
+            tx.apply([Edit(op.key, after) for op, after in undo(commit, now, later)])
+        return tx.made
 
     def changes(
         self, since: Revision = 0, collection: str | None = None, id: str | None = None

@@ -60,6 +60,7 @@ class Transaction:
         self._doomed = False
         self._actor = actor
         self._message = message
+        self._made: Revision | None = None
         self._writes: dict[tuple[str, str], Entry | None] = {}
         self._seen: dict[tuple[str, str], Entry | None] = {}
         # What each write replaced in _writes, so that a nested block can be taken back.
@@ -197,7 +198,7 @@ class Transaction:
         self._require_active()
         if not self._writes:
             return None
-        return self._backend.apply(
+        commit = self._backend.apply(
             [
                 Edit(Key(*key), None if entry is None else entry.data, self._expected(key))
                 for key, entry in self._writes.items()
@@ -205,6 +206,13 @@ class Transaction:
             actor=self._actor if self._actor is not None else default_actor,
             message=self._message,
         )
+        self._made = None if commit is None else commit.revision
+        return commit
+
+    @property
+    def made(self) -> Revision | None:
+        """The revision that it made; None before it has committed, and if it changed nothing."""
+        return self._made
 
     def _expected(self, key: tuple[str, str]) -> Expected:
         return _etag(self._seen[key]) if key in self._seen else ANY

@@ -13,10 +13,12 @@ from filestore.cli.demo import demo
 from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
 from filestore.cli.git import git
+from filestore.cli.history import blame, log, show
 from filestore.cli.mending import check, repair, reshard
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
 from filestore.cli.target import General, not_empty
+from filestore.cli.undoing import restore, undo
 from filestore.cli.writing import init, put, rm
 from filestore.errors import FilestoreError
 
@@ -129,5 +131,23 @@ def program(ctx: Context, store: str | None, lock_timeout: float) -> None:
     ctx.obj = General(store, lock_timeout)
 
 
-for command in (demo, init, ls, get, put, edit, rm, check, repair, stats, reshard, git):
+for command in (
+    demo,
+    init,
+    ls,
+    get,
+    put,
+    edit,
+    rm,
+    log,
+    show,
+    blame,
+    undo,
+    restore,
+    check,
+    repair,
+    stats,
+    reshard,
+    git,
+):
     program.add_command(command)

@@ -162,6 +162,20 @@ def _rich_table(headings: Sequence[str], rows: list[list[str]], right: frozenset
     console().print(grid)
 
 
+def styled(lines: Iterable[tuple[str, str]]) -> None:
+    """Lines of (style, text): coloured on a terminal, plain elsewhere; visible and never cut."""
+    shown = [(style, visible(line)) for style, line in lines]
+    if not on_terminal() or not all(_encodable(line) for _, line in shown):
+        for _, line in shown:
+            text(line)
+        return
+    from rich.text import Text
+
+    terminal = console()
+    for style, line in shown:
+        terminal.print(Text(line, style=style), soft_wrap=True)
+
+
 def document(data: str, form: str) -> None:
     """Write a document: coloured on a terminal, its exact text in UTF-8 elsewhere."""
     if not on_terminal():

@@ -17,6 +17,7 @@ from filestore.model import Key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filestore.past import Past
     from filestore.store import Store
 
 
@@ -149,7 +150,7 @@ def user() -> str | None:
         return None
 
 
-def find_key(store: Store, name: str, collection: str | None, *, new: bool = False) -> Key:
+def find_key(store: Store | Past, name: str, collection: str | None, *, new: bool = False) -> Key:
     """The key that COLLECTION/ID names; both parts may have slashes of their own.
 
     A document that exists decides; else, for a ``new`` one, a collection that

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore.codec import canonical, etag_of
-from filestore.errors import Closed, NotFound
+from filestore.errors import Closed, Conflict, NotFound
 
 if TYPE_CHECKING:
     from filestore import Store
@@ -138,3 +138,183 @@ class HistoryContract:
             store.close()
             with pytest.raises(Closed):
                 volumes.get("a")
+
+    # --- undo
+
+    def test_undo_takes_one_commit_back_in_a_new_one(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = {"size": 1, "name": "db"}
+        with store.transaction(message="grow", actor="ana"):
+            volumes.patch("a", {"size": 2, "tags": ["x"]})
+            volumes["b"] = ONE
+        assert store.undo(2, actor="bob") == 3
+        assert everything(store) == {"volumes": {"a": {"size": 1, "name": "db"}}}
+        changes = list(store.changes(2))
+        assert {(each.revision, each.actor, each.message) for each in changes} == {
+            (3, "bob", "undo of revision 2")
+        }
+        assert [str(each.key) for each in changes] == ["volumes/a", "volumes/b"]
+
+    def test_undo_keeps_what_later_commits_changed_elsewhere(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = {"size": 1, "meta": {"team": "db", "rack": 1}}
+        volumes.patch("a", {"size": 2, "meta": {"team": "web"}})
+        volumes.patch("a", {"status": "in-use", "meta": {"rack": 2}})
+        store.undo(2)
+        assert volumes["a"] == {"size": 1, "meta": {"team": "db", "rack": 2}, "status": "in-use"}
+
+    def test_undo_brings_deleted_documents_back(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes.update({"a": ONE, "b": TWO})
+        volumes.clear()
+        assert store.undo(2) == 3
+        assert everything(store) == {"volumes": {"a": ONE, "b": TWO}}
+
+    def test_an_undo_can_be_undone(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = ONE
+        volumes["a"] = TWO
+        del volumes["a"]
+        after = everything(store)
+        undone = store.undo(3)
+        assert volumes["a"] == TWO
+        assert undone is not None
+        assert store.undo(undone) == 5
+        assert everything(store) == after
+
+    def test_what_was_changed_again_is_a_conflict_that_names_it(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes.update({"a": {"size": 1, "name": "x"}, "b": ONE, "c": ONE})
+        volumes.update({"a": {"size": 2, "name": "y"}, "b": TWO, "c": TWO, "d": ONE})
+        volumes.patch("a", {"size": 3})
+        volumes["b"] = {"size": 3}
+        volumes.patch("a", {"size": 4, "other": 1})
+        volumes.patch("d", {"more": 1})
+        before = everything(store)
+        with pytest.raises(Conflict) as caught:
+            store.undo(2)
+        assert caught.value.disputes == (
+            (("volumes", "a"), "size", (3, 5)),
+            (("volumes", "b"), "size", (4,)),
+            (("volumes", "d"), "", (6,)),
+        )
+        assert [str(key) for key in caught.value.keys] == ["volumes/a", "volumes/b", "volumes/d"]
+        assert "size of volumes/a in revisions 3, 5" in str(caught.value)
+        assert everything(store) == before
+        assert store.revision == 6
+
+    def test_what_was_deleted_and_made_anew_is_a_conflict(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = ONE
+        del volumes["a"]
+        volumes["a"] = {"other": 1}
+        with pytest.raises(Conflict) as caught:
+            store.undo(2)
+        assert caught.value.disputes == ((("volumes", "a"), "", (3,)),)
+        with pytest.raises(Conflict):
+            store.undo(1)
+
+    def test_what_is_as_before_already_needs_no_undo(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = ONE
+        volumes["a"] = TWO
+        volumes["a"] = ONE
+        assert store.undo(2) is None
+        assert store.revision == 3
+
+    def test_undo_takes_part_in_a_transaction(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes.update({"a": ONE, "b": ONE})
+        volumes["a"] = TWO
+        volumes["b"] = TWO
+        with store.transaction(message="both"):
+            assert store.undo(2) is None
+            assert store.undo(3) is None
+            assert everything(store) == {"volumes": {"a": ONE, "b": ONE}}
+        assert store.revision == 4
+        assert {change.message for change in store.changes(3)} == {"both"}
+
+    @pytest.mark.parametrize("revision", [0, -1, 2])
+    def test_there_must_be_a_commit_to_undo(self, store: Store, revision: int) -> None:
+        store["volumes"]["a"] = ONE
+        with pytest.raises(NotFound, match="the newest is 1"):
+            store.undo(revision)
+        assert store.revision == 1
+
+    def test_undo_of_random_commits_is_the_merge_of_the_model(self, store: Store) -> None:
+        moves, copies = random.Random(7), [everything(store)]
+        done = refused = 0
+        for _ in range(150):
+            scribble(store, moves)
+            copies[store.revision :] = [everything(store)]
+            if store.revision < 2 or moves.randrange(3):
+                continue
+            revision = moves.randrange(max(1, store.revision - 4), store.revision + 1)
+            try:
+                made = store.undo(revision)
+            except Conflict:
+                refused += 1
+                assert everything(store) == copies[-1]
+                continue
+            done += 1
+            assert everything(store) == undone(copies[revision], copies[-1], copies[revision - 1])
+            copies[store.revision :] = [everything(store)]
+            if made is not None:
+                assert store.undo(made) == made + 1
+                assert everything(store) == copies[-2]
+                copies.append(copies[-2])
+        assert done > 10
+        assert refused > 3
+
+    # --- blame
+
+    def test_blame_tells_who_set_each_field(self, store: Store) -> None:
+        volumes = store["volumes"]
+        with store.transaction(actor="ana", message="new"):
+            volumes["a"] = {"size": 1, "meta": {"team": "db", "empty": {}}, "tags": ["x"], "n": 1}
+        with store.transaction(actor="bob", message="grow"):
+            volumes.patch("a", {"size": 2, "meta": {"rack": 7}, "n": None})
+        volumes["other"] = ONE
+        with store.transaction(actor="eve"):
+            volumes.patch("a", {"tags": ["x", "y"], "n": 1})
+        told = {
+            one.field: (one.value, one.revision, one.actor) for one in store.blame("volumes", "a")
+        }
+        assert told == {
+            "meta.empty": ({}, 1, "ana"),
+            "meta.rack": (7, 2, "bob"),
+            "meta.team": ("db", 1, "ana"),
+            "n": (1, 4, "eve"),
+            "size": (2, 2, "bob"),
+            "tags": (["x", "y"], 4, "eve"),
+        }
+        assert [one.message for one in store.blame("volumes", "a") if one.field == "size"] == [
+            "grow"
+        ]
+
+    def test_blame_begins_anew_with_a_document_that_does(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes["a"] = {"size": 1}
+        del volumes["a"]
+        volumes["a"] = {"size": 1}
+        assert [one.revision for one in store.blame("volumes", "a")] == [3]
+        with pytest.raises(NotFound):
+            store.blame("volumes", "b")
+
+
+def undone(after: Any, current: Any, before: Any) -> Any:
+    """The merge of three stores' worth of documents, by a rule simpler than the real one."""
+    if current == after:
+        return before
+    if not all(isinstance(side, dict) or side is MISSING for side in (after, current, before)):
+        return current  # what the commit left alone; anything else is a conflict
+    sides = [{} if side is MISSING else side for side in (after, current, before)]
+    merged = {}
+    for name in {name for side in sides for name in side}:
+        value = undone(*(side.get(name, MISSING) for side in sides))
+        if value is not MISSING and value != {}:
+            merged[name] = value
+    return merged
+
+
+MISSING: Any = object()

@@ -1,0 +1,79 @@
+"""The commands that take back: ``undo`` and ``restore``."""
+
+from __future__ import annotations
+
+import click
+
+from filestore.cli import screen
+from filestore.cli.target import (
+    collection_option,
+    examples,
+    find_key,
+    message_option,
+    open_store,
+    quiet_option,
+    store_option,
+)
+from filestore.errors import NotFound
+
+
+@click.command(epilog=examples("undo 12", "undo 12 --message 'grew the wrong one'"))
+@click.argument("revision", type=click.IntRange(min=1))
+@store_option
+@message_option
+@quiet_option
+def undo(*, revision: int, location: str | None, message: str | None, quiet: bool) -> None:
+    """Take one commit back, in a new commit; what came after it stays.
+
+    Refused when what the commit changed has been changed again since.  An
+    undo is a commit, and can be undone.
+    """
+    with open_store(location) as store:
+        made = store.undo(revision, message=message)
+    if made is None:
+        screen.note(f"All is as before revision {revision} already", quiet=quiet)
+    else:
+        screen.note(f"Revision {revision} is undone, in revision {made}", quiet=quiet)
+
+
+@click.command(epilog=examples("restore volumes/3f2a --at 12"))
+@click.argument("name", metavar="COLLECTION/ID")
+@click.option(
+    "--at",
+    "revision",
+    metavar="REVISION",
+    type=click.IntRange(min=0),
+    required=True,
+    help="The revision after which it was as it should be again.",
+)
+@collection_option
+@store_option
+@message_option
+@quiet_option
+def restore(
+    *,
+    name: str,
+    revision: int,
+    collection: str | None,
+    location: str | None,
+    message: str | None,
+    quiet: bool,
+) -> None:
+    """Give a document the content that it had at a revision; also a deleted one."""
+    with open_store(location) as store:
+        with store.at(revision=revision) as past:
+            key = find_key(past, name, collection)
+            document = past[key.collection].get(key.id)
+        if document is None:
+            raise NotFound(
+                f"{key} was not there at revision {revision}: filestore log {key} tells when it"
+                " was, filestore rm deletes it",
+                key=key,
+            )
+        told = message if message is not None else f"restore of {key} from revision {revision}"
+        with store.transaction(message=told) as tx:
+            tx[key.collection].put(key.id, document)
+    if tx.made is None:
+        screen.note(f"{key} is as at revision {revision} already", quiet=quiet)
+    else:
+        screen.note(f"{key} is as at revision {revision} again, in revision {tx.made}", quiet=quiet)
