@@ -23,6 +23,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from filestore import backends
 from filestore.errors import (
     BackupMetadataUnsupportedVersion,
     Closed,
@@ -189,7 +190,11 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     file_mode: int = 0o600,
     cache_bytes: int = 256 << 20,
 ) -> Store:
-    """Open the store in the folder ``path``, or a new one in memory for ``"memory:"``.
+    """Open the store in the folder ``path``, or where a URL says.
+
+    ``"memory:"`` is a new store in memory.  ``"sqlite:///path/state.db"`` and
+    ``"postgresql://user@host/database"`` (any URL of SQLAlchemy for these) are in tables of a
+    database, and need the extra ``sql`` or ``postgresql``; ``"sqlite://"`` is a new one in memory.
 
     ``codec``: ``json`` or ``yaml``, how documents are written; None for the store's own, which
     is json in a new store.  Another than the store's is an error.
@@ -208,22 +213,14 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     ``cache_bytes``: how much memory the documents that were read may take, in bytes, with what
     it takes to keep them; 0 for none.  What was used least is dropped, and read again when needed.
 
-    A store in memory takes ``readonly``, ``lock_timeout`` and ``actor``; the rest is of no meaning
-    there.
+    ``codec`` and ``watch`` are of no meaning in a database, and a store in memory takes
+    ``readonly``, ``lock_timeout`` and ``actor`` alone.
 
     Raises NotFound, UnsupportedFormat, Corrupt, RecoveryNeeded, StorageError.
     """
     location = os.fspath(path)
     backend: Ground
-    if location == "memory:":
-        from filestore.backends.memory import MemoryBackend
-
-        backend = MemoryBackend(readonly=readonly, lock_timeout=lock_timeout)
-    elif "://" in location:
-        raise UnsupportedFormat(
-            f"no backend serves {location!r}: give a folder's path or 'memory:'", path=location
-        )
-    else:
+    if backends.is_path(location):
         # The engine brings locking and the system's interfaces with it: at first use.
         from filestore.engine.files import FileBackend
 
@@ -235,6 +232,16 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
             create=create,
             lock_timeout=lock_timeout,
             watch=watch,
+            file_mode=file_mode,
+            cache_bytes=cache_bytes,
+        )
+    else:
+        backend = backends.open_elsewhere(
+            location,
+            durability=durability,
+            readonly=readonly,
+            create=create,
+            lock_timeout=lock_timeout,
             file_mode=file_mode,
             cache_bytes=cache_bytes,
         )

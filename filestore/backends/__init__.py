@@ -1,1 +1,71 @@
-"""Grounds that are not the file engine: the same protocol elsewhere."""
+"""Grounds that are not the file engine, and which of them a location names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from filestore.errors import UnsupportedFormat
+
+if TYPE_CHECKING:
+    from filestore.backend import Backend
+
+MEMORY: Final = "memory:"
+"""The location of a new store in this process's memory."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(\+[A-Za-z0-9_.-]+)?://")
+_SQL: Final = frozenset({"sqlite", "postgresql"})
+# What may follow a user's name up to the host; a password may hold any character but these two.
+_PASSWORD: Final = re.compile(r"(://[^:/?#]*:)(.*)(?=@)", re.DOTALL)
+_SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def is_url(location: str) -> bool:
+    """Whether the location is a URL, not the path of a folder."""
+    return _SCHEME.match(location) is not None or "://" in location
+
+
+def is_path(location: str) -> bool:
+    """Whether the location is a folder's path: what commands about files need."""
+    return location != MEMORY and not is_url(location)
+
+
+def masked(url: str) -> str:
+    """The URL with ``***`` for what is secret in it: fit to be shown and logged."""
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+
+
+def open_elsewhere(
+    location: str,
+    *,
+    durability: str = "full",
+    readonly: bool = False,
+    create: bool = True,
+    lock_timeout: float = 10.0,
+    file_mode: int = 0o600,
+    cache_bytes: int = 256 << 20,
+) -> Backend:
+    """The backend that a location other than a path names.  Raises UnsupportedFormat."""
+    if location == MEMORY:
+        from filestore.backends.memory import MemoryBackend
+
+        return MemoryBackend(readonly=readonly, lock_timeout=lock_timeout)
+    scheme = _SCHEME.match(location)
+    if scheme is None or scheme[1].lower() not in _SQL:
+        raise UnsupportedFormat(
+            f"no backend serves {masked(location)!r}: give a folder's path, 'memory:',"
+            " 'sqlite:///path/state.db' or 'postgresql://user@host/database'",
+            path=masked(location),
+        )
+    # SQLAlchemy is optional, and takes longer to import than all of filestore.
+    from filestore.backends.sql.backend import SqlBackend
+
+    return SqlBackend(
+        location,
+        durability=durability,
+        readonly=readonly,
+        create=create,
+        lock_timeout=lock_timeout,
+        file_mode=file_mode,
+        cache_bytes=cache_bytes,
+    )

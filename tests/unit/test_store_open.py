@@ -46,7 +46,7 @@ def test_options_reach_the_folder(tmp_path: Path) -> None:
         filestore.open(tmp_path / "nowhere", create=False)
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "etcd://host", "s3://bucket"])
+@pytest.mark.parametrize("url", ["etcd://host", "s3://bucket", "oracle+oracledb://host/db"])
 def test_a_url_that_no_backend_serves_makes_no_folder(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,15 @@
+"""A store in the tables of a database: SQLite or PostgreSQL, through SQLAlchemy.
+
+====================  ==================================================================
+``address``           which database a URL means; passwords stay out of sight
+``schema``            the tables and the statements, compiled once for a database
+``naming``            ids and texts as columns can hold them
+``session``           one connection; a handle's connections; the driver's errors
+``sqlite``            what SQLite does in its own way: files, locks, durability
+``postgresql``        what PostgreSQL does in its own way
+``reads``             the cache, and how it stays current (C1)
+``writes``            the write lock, and a commit as one transaction (C2)
+``inspection``        ``check`` and ``repair``
+``backend``           the :class:`filestore.backend.Backend` made of these
+====================  ==================================================================
+"""
