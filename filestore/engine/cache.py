@@ -13,10 +13,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from filestore.engine.tree import FileEntry
+
+class Cacheable(Protocol):
+    """A document, and whether it was read since the cache last asked."""
+
+    data: bytes
+    used: bool
+
+
+E = TypeVar("E", bound=Cacheable)
 
 DEFAULT_BYTES: Final = 256 << 20
 ENTRY_BYTES: Final = 600
@@ -28,7 +35,7 @@ _STALE: Final = 64
 CacheKey: TypeAlias = tuple[str, str]
 
 
-class Cache(dict[CacheKey, "FileEntry"]):
+class Cache(dict[CacheKey, E]):
     """Entries by key; ``get`` is the dictionary's own.  Safe for threads.
 
     Whoever uses what ``get`` gives sets its ``used``.  ``limit`` is in bytes; an entry larger
@@ -44,7 +51,7 @@ class Cache(dict[CacheKey, "FileEntry"]):
         self._ring: deque[CacheKey] = deque()
         self._mutex = threading.Lock()
 
-    def __setitem__(self, key: CacheKey, entry: FileEntry) -> None:
+    def __setitem__(self, key: CacheKey, entry: E) -> None:
         size = len(entry.data) + ENTRY_BYTES
         with self._mutex:
             before = self.get(key)

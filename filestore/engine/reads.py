@@ -45,7 +45,7 @@ class Reads:
         self._ground = ground
         self._fs = ground.fs
         self._lstat = ground.fs.lstat
-        self._entries = Cache(cache_bytes)
+        self._entries: Cache[FileEntry] = Cache(cache_bytes)
         self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
         self.mutex = threading.RLock()

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from filestore.backend import InMemory
 from filestore.backends.sql import inspection
 from filestore.backends.sql.address import parse
 from filestore.backends.sql.postgresql import Postgresql
-from filestore.backends.sql.reads import CACHE_BYTES, Reads
+from filestore.backends.sql.reads import Reads
 from filestore.backends.sql.schema import FORMAT, Statements
 from filestore.backends.sql.session import Sessions, closed
 from filestore.backends.sql.sqlite import SYNCHRONOUS, Sqlite
 from filestore.backends.sql.writes import Writes
+from filestore.engine.cache import DEFAULT_BYTES
 from filestore.errors import (
     Closed,
     Corrupt,
@@ -28,14 +30,14 @@ from filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Engine
 
-    from filestore.backend import Entry
+    from filestore.backend import Entry, Indexing, Unreadable
     from filestore.backends.sql.session import Session
-    from filestore.model import Commit, Edit, Problem, Revision
+    from filestore.model import Commit, Edit, Key, Problem, Revision
 
 FORK_SECONDS: Final = 1.0
 """How long a fork waits for other threads to finish what they do with the database."""
@@ -68,7 +70,7 @@ class SqlBackend:
         create: bool = True,
         lock_timeout: float = 10.0,
         file_mode: int = 0o600,
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int = DEFAULT_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         address = parse(url)
@@ -164,13 +166,13 @@ class SqlBackend:
     def get(self, key: tuple[str, str]) -> Entry | None:
         return self._writes.get(key) if self._writes.mine else self._reads.get(key)
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Corrupt]]:
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
         """Those of these documents that are there, as :meth:`get` gives them, in their order.
 
         One that cannot be read has its error in its place.
         """
         source = self._writes if self._writes.mine else self._reads
-        return source.get_many(collection, ids)
+        return list(source.get_many(collection, ids))
 
     def ids(self, collection: str) -> list[str]:
         return (self._writes if self._writes.mine else self._reads).ids(collection)
@@ -191,13 +193,21 @@ class SqlBackend:
     ) -> Commit | None:
         return self._writes.apply(edits, actor=actor, message=message)
 
-    def changes(self, since: Revision) -> Iterator[Commit]:
+    @property
+    def horizon(self) -> Revision:
+        return self._reads.horizon
+
+    def changes(self, since: Revision, key: Key | None = None) -> Iterator[Commit]:
         self._check_open()
-        return self._reads.changes(since)
+        return self._reads.changes(since, key)
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
         self._check_open()
         return self._reads.subscribe(observer)
+
+    @property
+    def indexing(self) -> Indexing | None:
+        return _Indexing(self._reads)
 
     def check(self) -> list[Problem]:
         self._check_open()
@@ -291,6 +301,16 @@ class SqlBackend:
         self._reads.after_fork()
         self._writes.after_fork(part)
         self._sessions.after_fork(self._engine(), part)
+
+
+class _Indexing(InMemory):
+    """Documents change by commits; what cannot be read was changed past them."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    def edited(self, collection: str) -> Collection[str] | None:
+        return self._reads.unread.get(collection, ())
 
 
 def _kind(

@@ -13,15 +13,15 @@ caught up with afterwards: then observers have been told of everything that is i
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from filestore.backend import Entry
 from filestore.backends.sql import naming
 from filestore.backends.sql.schema import CHUNKS, PAGE
 from filestore.backends.sql.session import chunked
 from filestore.codec import etag_of
+from filestore.engine.cache import Cache
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Corrupt
 from filestore.model import Commit, Key, Op, Origin
@@ -31,15 +31,19 @@ if TYPE_CHECKING:
 
     from filestore.backends.sql.schema import Statements
     from filestore.backends.sql.session import Session, Sessions
-    from filestore.model import Revision
+    from filestore.model import Etag, Revision
 
     Observer = Callable[[Sequence[Commit] | None], None]
 
-CACHE_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes of documents a handle keeps in memory."""
 
-_OVERHEAD: Final = 500
-"""What an entry takes beside its bytes."""
+class Held(Entry):
+    """A document in the cache; ``used`` since that last asked."""
+
+    __slots__ = ("used",)
+
+    def __init__(self, data: bytes, etag: Etag | None = None) -> None:
+        super().__init__(data, etag)
+        self.used = False
 
 
 class Reads:
@@ -51,9 +55,9 @@ class Reads:
         self._sessions = sessions
         self._statements = statements
         self._shown = shown
-        self._limit = cache_bytes
-        self._entries: OrderedDict[tuple[str, str], Entry] = OrderedDict()
-        self._bytes = 0
+        self._entries: Cache[Held] = Cache(cache_bytes)
+        # Documents that could not be read, by collection: for the indexes.
+        self.unread: dict[str, set[str]] = {}
         self._seen = 0
         self._observers: list[Observer] = []
         self.mutex = threading.RLock()
@@ -76,7 +80,7 @@ class Reads:
     @property
     def cached(self) -> tuple[int, int]:
         """How many documents are in memory, and their bytes."""
-        return len(self._entries), self._bytes
+        return len(self._entries), self._entries.bytes
 
     def catch_up(self) -> Revision:
         """Take in what was committed before the call; returns the revision seen then."""
@@ -121,15 +125,13 @@ class Reads:
             rows = session.rows(self._statements.keys_since, self._seen)
             if len(rows) > PAGE:
                 self._entries.clear()
-                self._bytes = 0
-            for _, collection, id in rows:
-                self._discard((naming.text(collection), naming.text(id)))
+            for _, collection, id, whole in rows:
+                self._discard(_key(collection, id, whole))
         self._seen = revision
 
     def _forget(self) -> None:
         """What changed cannot be told."""
         self._entries.clear()
-        self._bytes = 0
         for observer in self._observers:
             observer(None)
 
@@ -149,26 +151,22 @@ class Reads:
                 for key, _, after in commit.ops:
                     self._discard(key)
                     if after is not None:
-                        self._keep(key, Entry(after))
+                        self._entries[key] = Held(after)
             self._seen = commits[-1].revision
 
     # -- the cache ----------------------------------------------------------------
 
-    def _keep(self, key: tuple[str, str], entry: Entry) -> None:
-        self._entries[key] = entry
-        self._bytes += len(entry.data) + _OVERHEAD
-        while self._bytes > self._limit and self._entries:
-            _, oldest = self._entries.popitem(last=False)
-            self._bytes -= len(oldest.data) + _OVERHEAD
-
     def _discard(self, key: tuple[str, str]) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= len(entry.data) + _OVERHEAD
+        self._entries.drop(key)
+        if self.unread:
+            self.unread.get(key[0], set()).discard(key[1])
 
     def known(self, key: tuple[str, str]) -> Entry | None:
         """What the cache holds; true at the revision seen."""
-        return self._entries.get(key)
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.used = True
+        return entry
 
     # -- documents ------------------------------------------------------------------
 
@@ -179,18 +177,22 @@ class Reads:
         revision: int = session.row(self._statements.revision)[0]
         if revision != self._seen:
             self.take_in(session, revision)
-        entry = self._entries.get(key)
+        entry = self.known(key)
         if entry is not None:
             return entry
         collection, id = columns(*key)
         row = session.row(self._statements.get, collection, naming.short(id))
         revision = row[0]
-        entry = None if row[1] is None else entry_of(key, row[1], row[2], self._shown)
+        try:
+            entry = None if row[1] is None else entry_of(key, row[1], row[2], self._shown)
+        except Corrupt:
+            self.unread.setdefault(key[0], set()).add(key[1])
+            raise
         with self.mutex:
             if revision > self._seen:
                 self.take_in(session, revision)
             if revision == self._seen and entry is not None and key not in self._entries:
-                self._keep(key, entry)
+                self._entries[key] = entry
         return entry
 
     def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Corrupt]]:
@@ -203,7 +205,7 @@ class Reads:
         known: dict[str, Entry | Corrupt] = {}
         missing = []
         for id in ids:
-            entry = self._entries.get((collection, id))
+            entry = self.known((collection, id))
             if entry is None:
                 missing.append(id)
             else:
@@ -211,6 +213,9 @@ class Reads:
         if missing:
             loaded = load(session, self._statements, collection, missing, self._shown)
             known.update(loaded)
+            for id, one in loaded.items():
+                if isinstance(one, Corrupt):
+                    self.unread.setdefault(collection, set()).add(id)
             with self.mutex:
                 # Between the two looks nothing was committed: what was read is of that revision.
                 after: int = session.row(self._statements.revision)[0]
@@ -218,8 +223,8 @@ class Reads:
                     self.take_in(session, after)
                 if after == revision:
                     for id, one in loaded.items():
-                        if isinstance(one, Entry) and (collection, id) not in self._entries:
-                            self._keep((collection, id), one)
+                        if isinstance(one, Held) and (collection, id) not in self._entries:
+                            self._entries[collection, id] = one
         return [(id, known[id]) for id in ids if id in known]
 
     # -- lists --------------------------------------------------------------------------
@@ -243,13 +248,42 @@ class Reads:
 
     # -- commits ------------------------------------------------------------------------
 
-    def changes(self, since: Revision) -> Iterator[Commit]:
+    @property
+    def horizon(self) -> Revision:
+        """The revision before the oldest commit that is kept."""
+
+        def ask(session: Session) -> Revision:
+            _, first, _ = session.row(self._statements.history)
+            return self._caught_up(session) if first is None else int(first) - 1
+
+        return self._sessions.ask(ask)
+
+    def changes(self, since: Revision, key: Key | None) -> Iterator[Commit]:
         """The commits after ``since``, a page at a time, up to the newest of now."""
 
         def rows(statement: Any, *values: Any) -> list[Any]:
             return self._sessions.ask(lambda session: session.rows(statement, *values))
 
-        return self._read_commits(rows, since, self.catch_up())
+        if key is None:
+            return self._read_commits(rows, since, self.catch_up())
+        return self._read_commits_of(rows, Key(*key), columns(*key), since, self.catch_up())
+
+    def _read_commits_of(
+        self,
+        rows: Callable[..., list[Any]],
+        key: Key,
+        names: tuple[str, str],
+        since: Revision,
+        to: Revision,
+    ) -> Iterator[Commit]:
+        collection, id = names
+        more = since < to
+        while more:
+            page = rows(self._statements.changes_of, collection, naming.short(id), since, to)
+            more = len(page) == PAGE
+            for revision, before, after, *head in page:
+                since = revision
+                yield _commit(revision, tuple(head), [Op(key, _bytes(before), _bytes(after))])
 
     def commits(self, session: Session, since: Revision, to: Revision) -> Iterator[Commit]:
         """The same by one connection: of one moment where that is in a transaction."""
@@ -265,13 +299,12 @@ class Reads:
         while more:
             page = list(rows(self._statements.changes, at, position, to))
             more = len(page) == PAGE
-            for revision, place, collection, id, before, after, *rest in page:
+            for revision, place, collection, id, whole, before, after, *rest in page:
                 if ops and revision != at:
                     yield _commit(at, head, ops)
                     ops = []
                 at, position, head = revision, place, tuple(rest)
-                key = Key(naming.text(collection), naming.text(id))
-                ops.append(Op(key, _bytes(before), _bytes(after)))
+                ops.append(Op(_key(collection, id, whole), _bytes(before), _bytes(after)))
         if ops:
             yield _commit(at, head, ops)
 
@@ -292,19 +325,17 @@ class Reads:
         with self.mutex:
             self._observers = []
             self._entries.clear()
-            self._bytes = 0
 
     def forget(self) -> None:
         """Have nothing in memory: all is read anew."""
         with self.mutex:
             self._entries.clear()
-            self._bytes = 0
 
     def after_fork(self) -> None:
         """In a child, another thread of whose parent may have been in the midst of it."""
         self.mutex = threading.RLock()
-        self._entries = OrderedDict()
-        self._bytes = 0
+        self._entries.after_fork()
+        self._entries.clear()
 
 
 def columns(collection: str, id: str) -> tuple[str, str]:
@@ -335,7 +366,7 @@ def load(
     return found
 
 
-def entry_of(key: tuple[str, str], data: str, etag: str, shown: str) -> Entry:
+def entry_of(key: tuple[str, str], data: str, etag: str, shown: str) -> Held:
     """A row as a document.  Raises Corrupt for one that filestore did not write so."""
     raw = data.encode()
     if etag_of(raw) != etag:
@@ -346,7 +377,7 @@ def entry_of(key: tuple[str, str], data: str, etag: str, shown: str) -> Entry:
             key=Key(*key),
             path=shown,
         )
-    return Entry(raw, etag)
+    return Held(raw, etag)
 
 
 def _commit(revision: int, head: tuple[Any, ...], ops: list[Op]) -> Commit:
@@ -359,6 +390,10 @@ def _commit(revision: int, head: tuple[Any, ...], ops: list[Op]) -> Commit:
         Origin(origin),
         tuple(ops),
     )
+
+
+def _key(collection: str, id: str, whole: str | None) -> Key:
+    return Key(naming.text(collection), naming.text(id if whole is None else whole))
 
 
 def _bytes(data: str | None) -> bytes | None:

@@ -5,11 +5,12 @@ r"""The tables of a store, and the statements on them, compiled once for a datab
     filestore_meta       one row: format, store (a random id), revision (the newest)
     filestore_documents  collection, id, full_id, data, etag, revision    what is there now
     filestore_commits    revision, time, actor, message, origin, writer   one row a commit
-    filestore_changes    revision, position, collection, id, before, after   one a document
+    filestore_changes    revision, position, collection, id, full_id,     one a document
+                         before, after
 
 ``data``, ``before`` and ``after`` are canonical JSON in UTF-8, NULL for absent: what JSON
 functions of the database understand.  (NUL inside a string is ``\u0000`` there, so it never
-stands in a column.)  ``id`` in documents is short, see :mod:`~filestore.backends.sql.naming`;
+stands in a column.)  ``id`` is short, see :mod:`~filestore.backends.sql.naming`;
 ``full_id`` is NULL unless it had to be shortened.  ``time`` is in seconds since the epoch,
 by the writer's clock.  ``writer`` tells the handles apart, so that one whose connection was
 lost while it committed can find out whether it did.
@@ -78,10 +79,12 @@ changes = sa.Table(
     _metadata,
     sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("collection", sa.Text, nullable=False),
-    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("collection", _text, nullable=False),
+    sa.Column("id", _text, nullable=False),
+    sa.Column("full_id", sa.Text),
     sa.Column("before", sa.Text),
     sa.Column("after", sa.Text),
+    sa.Index("filestore_history", "collection", "id", "revision"),
 )
 TABLES: Final = (meta, documents, commits, changes)
 
@@ -125,9 +128,11 @@ class Statements:
         self._dialect = dialect
         doc, revision = documents.c, meta.c.revision
         name, id, the_row = _parameter("collection"), _parameter("id"), sa.text("one = 1")
-        self.create = [
-            str(sa.schema.CreateTable(table).compile(dialect=dialect)).strip() for table in TABLES
+        made: list[Any] = [
+            *(sa.schema.CreateTable(table) for table in TABLES),
+            *(sa.schema.CreateIndex(index) for index in changes.indexes),
         ]
+        self.create = [str(one.compile(dialect=dialect)).strip() for one in made]
         self.begin_meta = self._of(meta.insert(), "one", "format", "store", "revision")
         self.meta = self._of(sa.select(meta.c.format, meta.c.store, revision).where(the_row))
         self.revision = self._of(sa.select(revision).where(the_row))
@@ -176,13 +181,14 @@ class Statements:
             "revision",
         )
         self.keys_since = self._of(
-            sa.select(changes.c.revision, changes.c.collection, changes.c.id)
+            sa.select(changes.c.revision, changes.c.collection, changes.c.id, changes.c.full_id)
             .where(changes.c.revision > _parameter("since"))
             .order_by(changes.c.revision)
             .limit(PAGE + 1),
             "since",
         )
         self.changes = self._of(_page_of_changes(), "from", "at", "to")
+        self.changes_of = self._of(_page_of_changes_of_one(), "collection", "id", "after", "to")
         self.everything = self._of(_page_of_documents(), "collection", "id")
         self.history = self._of(
             sa.select(
@@ -239,8 +245,8 @@ def _page_of_changes() -> Any:
     change, commit = changes.c, commits.c
     return (
         sa.select(
-            change.revision, change.position, change.collection, change.id, change.before,
-            change.after, commit.time, commit.actor, commit.message, commit.origin,
+            change.revision, change.position, change.collection, change.id, change.full_id,
+            change.before, change.after, commit.time, commit.actor, commit.message, commit.origin,
         )
         .join_from(changes, commits, change.revision == commit.revision)
         .where(
@@ -249,6 +255,26 @@ def _page_of_changes() -> Any:
             change.revision <= _parameter("to"),
         )
         .order_by(change.revision, change.position)
+        .limit(PAGE)
+    )  # fmt: skip
+
+
+def _page_of_changes_of_one() -> Any:
+    """What commits after a revision, up to another, did to one document, in order."""
+    change, commit = changes.c, commits.c
+    return (
+        sa.select(
+            change.revision, change.before, change.after, commit.time, commit.actor,
+            commit.message, commit.origin,
+        )
+        .join_from(changes, commits, change.revision == commit.revision)
+        .where(
+            change.collection == _parameter("collection"),
+            change.id == _parameter("id"),
+            change.revision > _parameter("after"),
+            change.revision <= _parameter("to"),
+        )
+        .order_by(change.revision)
         .limit(PAGE)
     )  # fmt: skip
 

@@ -456,14 +456,14 @@ class Writes:
         for place, (key, before, after) in enumerate(commit.ops):
             name, id = naming.column(key.collection), naming.column(key.id)
             short = naming.short(id)
+            whole = None if short == id else id
             was = None if before is None else before.decode()
             if after is None:
                 gone.setdefault(name, []).append(short)
-                changed.append((revision, place, name, id, was, None))
+                changed.append((revision, place, name, short, whole, was, None))
             else:
                 now = after.decode()
-                changed.append((revision, place, name, id, was, now))
-                whole = None if short == id else id
+                changed.append((revision, place, name, short, whole, was, now))
                 put.append((name, short, whole, now, etag_of(after), revision))
         for statement, rows in chunked(statements.add_changes, changed):
             session.run(statement, *(value for row in rows for value in row))
