@@ -69,6 +69,7 @@ def test_the_parameters_of_open_are_settled() -> None:
         ("watch", True),
         ("actor", None),
         ("file_mode", 0o600),
+        ("cache_bytes", 256 << 20),
     ]
 
 
