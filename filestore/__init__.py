@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from filestore.backend import Backend as Ground
     from filestore.blame import Blame
     from filestore.collection import Collection, ReadCollection
+    from filestore.migration import Migration, migrate
     from filestore.model import (
         ANY,
         Change,
@@ -102,6 +103,7 @@ __all__ = [
     "Key",
     "KeyValue",
     "LockTimeout",
+    "Migration",
     "NotConfigured",
     "NotFound",
     "Op",
@@ -128,6 +130,7 @@ __all__ = [
     "jsons",
     "list_supported_drivers",
     "load",
+    "migrate",
     "open",
     "setup",
 ]
@@ -151,6 +154,7 @@ _HOMES: Final = {
     "Volume": "resources.volume",
     **dict.fromkeys(("dump", "dumps", "json", "jsons", "load"), "serialization"),
     "Blame": "blame",
+    **dict.fromkeys(("Migration", "migrate"), "migration"),
     "Past": "past",
     "Store": "store",
     "Subscription": "subscription",

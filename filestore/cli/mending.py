@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from filestore.cli import screen
 from filestore.cli.exits import Exit
+from filestore.cli.progress import progress_bar
 from filestore.cli.target import (
     json_option,
     open_backend,
@@ -20,11 +19,9 @@ from filestore.cli.target import (
 from filestore.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from filestore.model import Problem
-
-_REDRAW_SECONDS: Final = 0.05
 
 
 @click.command()
@@ -107,7 +104,7 @@ def reshard(
         raise click.UsageError("the store's path is empty")
     backend = open_backend(path[0] if path else location)
     try:
-        with _bar(f"fan-out {fanout}", shown=not (as_json or quiet)) as progress:
+        with progress_bar(f"fan-out {fanout}", shown=not (as_json or quiet)) as progress:
             done = backend.reshard(fanout, progress)
     finally:
         backend.close()
@@ -118,25 +115,3 @@ def reshard(
     else:
         files = "1 file" if done.moved == 1 else f"{done.moved} files"
         screen.note(f"{files} moved, fan-out {done.before} to {done.after}", quiet=quiet)
-
-
-@contextmanager
-def _bar(what: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on standard error, if that is a terminal."""
-    if not shown or not screen.errors_on_terminal():
-        yield None
-        return
-    from rich.progress import Progress  # takes 60 ms to import, and scripts do not need it
-
-    with Progress(console=screen.console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        due = 0.0
-
-        def show(done: int, total: int) -> None:
-            nonlocal due
-            now = time.monotonic()
-            if now >= due or done == total:
-                due = now + _REDRAW_SECONDS
-                progress.update(task, completed=done, total=total)
-
-        yield show

@@ -15,6 +15,7 @@ from filestore.cli.exits import Exit, exit_of, table
 from filestore.cli.git import git
 from filestore.cli.history import blame, log, show
 from filestore.cli.mending import check, repair, reshard
+from filestore.cli.migrating import migrate
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
 from filestore.cli.target import General, not_empty
@@ -148,6 +149,7 @@ for command in (
     repair,
     stats,
     reshard,
+    migrate,
     git,
 ):
     program.add_command(command)
