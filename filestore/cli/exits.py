@@ -38,9 +38,9 @@ class Exit(IntEnum):
 
 MEANING: Final = {
     Exit.OK: "done",
-    Exit.NOT_FOUND: "no such document or store; check found problems",
+    Exit.NOT_FOUND: "no such document or store; check or git doctor found problems",
     Exit.USAGE: "the command line, an id or the input is not right",
-    Exit.CONFLICT: "somebody else changed it, or something is there already",
+    Exit.CONFLICT: "somebody else changed it, something is there, or is in conflict",
     Exit.CORRUPT: "a file cannot be read as a document",
     Exit.LOCKED: "another writer held the store for too long",
     Exit.STORAGE: "read-only, no permission, disk full or another refusal of the system",

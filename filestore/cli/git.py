@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from filestore.cli import screen
-from filestore.cli.target import examples, quiet_option, root_of, store_option
+from filestore.cli.exits import Exit
+from filestore.cli.mending import report
+from filestore.cli.target import examples, json_option, quiet_option, root_of, store_option
 from filestore.integrations.git.driver import COMMANDS
 
 if TYPE_CHECKING:
@@ -52,6 +54,41 @@ def setup(*, location: str | None, command: str | None, renames: bool, quiet: bo
         screen.note("Every other clone needs this once too: filestore git setup", quiet=quiet)
     else:
         screen.note("All is set up", quiet=quiet)
+
+
+@git.command()
+@store_option
+@json_option("JSON lines, one problem a line; no line when all is well")
+@click.option("-q", "--quiet", is_flag=True, help="No output: the exit code tells.")
+def doctor(*, location: str | None, as_json: bool, quiet: bool) -> None:
+    """Find what keeps git from keeping this store well, and how to mend it; exit 1 on errors.
+
+    Changes nothing.  Warnings are listed too; they alone leave the exit code 0.
+    """
+    from filestore.integrations.git.doctor import examine
+    from filestore.integrations.git.repository import find
+
+    report(examine(find(root_of(location))), as_json=as_json, quiet=quiet, well="No problems")
+
+
+@git.command()
+@store_option
+@quiet_option
+def remerge(*, location: str | None, quiet: bool) -> None:
+    """Merge all documents that git left in conflict, field by field, in one go.
+
+    For a merge that was made without the driver.  What is merged whole is
+    added to git; what still conflicts gets its marks.  Exit 3 if any does.
+    """
+    from filestore.integrations.git.remerge import remerge as merge_again
+    from filestore.integrations.git.repository import find
+
+    done = merge_again(find(root_of(location)))
+    screen.note(f"{len(done.merged)} merged, {len(done.left)} in conflict", quiet=quiet)
+    for conflict in done.left:
+        screen.note(f"  {conflict.key}", quiet=quiet)
+    if done.left:
+        click.get_current_context().exit(Exit.CONFLICT)
 
 
 def _plumbing(name: str, summary: str) -> click.Command:

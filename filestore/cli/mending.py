@@ -35,7 +35,7 @@ def check(location: str | None, as_json: bool, quiet: bool) -> None:
     """
     with open_store(location, readonly=True) as store:
         problems = store.check()
-    _report(problems, as_json=as_json, quiet=quiet, well="No problems")
+    report(problems, as_json=as_json, quiet=quiet, well="No problems")
 
 
 @click.command()
@@ -49,10 +49,11 @@ def repair(location: str | None, as_json: bool, quiet: bool) -> None:
     """
     with open_store(location) as store:
         problems = store.repair()
-    _report(problems, as_json=as_json, quiet=quiet, well="Nothing is left to mend")
+    report(problems, as_json=as_json, quiet=quiet, well="Nothing is left to mend")
 
 
-def _report(problems: Sequence[Problem], *, as_json: bool, quiet: bool, well: str) -> None:
+def report(problems: Sequence[Problem], *, as_json: bool, quiet: bool, well: str) -> None:
+    """Write the problems, and exit with 1 where one is an error."""
     for problem in problems:
         if as_json:
             screen.machine(_as_value(problem))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from filestore import __version__
+from filestore.cli.conflicts import conflicts, resolve
 from filestore.cli.demo import demo
 from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
@@ -151,5 +152,7 @@ for command in (
     reshard,
     migrate,
     git,
+    conflicts,
+    resolve,
 ):
     program.add_command(command)

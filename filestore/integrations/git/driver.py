@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from filestore import conflict_text
 from filestore.codec import codec_named, decode
-from filestore.diff import text_of
 from filestore.errors import Corrupt, FilestoreError
 from filestore.integrations.git.lines import lines
-from filestore.merge import merge, whole
+from filestore.integrations.git.merging import are_strangers, base_of, combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +30,6 @@ MERGED: Final = 0
 CONFLICT: Final = 1
 USAGE: Final = 2
 """The driver's exit codes; the registered command makes a text merge of any from 2 on."""
-
-UNSETTLED: Final = "(conflict)"
-"""What a field is said to have had where the base is itself a merge that was in conflict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,51 +79,21 @@ def _merge(request: Request) -> int:
     found: list[Document | None] = []
     for data, whose in zip(raw, request.labels, strict=True):
         try:
-            found.append(_base(codec, data) if not found else decode(codec.parse(data)))
+            found.append(base_of(codec, data) if not found else decode(codec.parse(data)))
         except Corrupt as error:
             where = "" if error.line is None else f", line {error.line}"
             return _merge_as_text(request, f"{whose}{where}: {error.message}")
-    merged = merge(*found)
-    if _are_strangers(found):
+    merged = combine(*found)
+    if are_strangers(*found):
         _tell(
             f"{request.path}: git took another document, which was deleted, for this one before it"
             " was renamed; nothing is merged: keep one side whole, and look for what was meant"
             " for the other"
         )
-        merged = whole(*found)
     text = conflict_text.write(merged, codec, labels=request.labels, mark=request.mark)
     with open(request.ours, "wb") as file:
         file.write(text)
     return CONFLICT if merged.conflicts else MERGED
-
-
-def _are_strangers(documents: Sequence[Document | None]) -> bool:
-    """Whether they name different resources: git guesses at renames by likeness.
-
-    A document that was deleted and one that was added in its stead look like one that was renamed,
-    and what the other side did to the first would be merged into the second.
-    """
-    names = {text_of(document["id"]) for document in documents if document and "id" in document}
-    return documents[0] is not None and len(names) > 1
-
-
-def _base(codec: Codec, raw: bytes) -> Document | None:
-    """The base: none of a document that both sides added.
-
-    Where two branches have several bases, git merges those first, and what is in conflict there
-    stands in the base as a conflict.  Neither side can have left such a field as it was.
-    """
-    if not raw.strip():
-        return None
-    held = conflict_text.read(raw)
-    if held is None or held.base is None:
-        return decode(codec.parse(raw))
-    inner = merge(*(_document(codec, side) for side in (held.base, held.ours, held.theirs)))
-    return inner.settle(lambda _: UNSETTLED).document
-
-
-def _document(codec: Codec, raw: bytes) -> Document | None:
-    return decode(codec.parse(raw)) if raw.strip() else None
 
 
 def codec_for(path: str) -> Codec | None:
