@@ -52,9 +52,12 @@ def test_a_source_that_was_opened_read_only_is_left_as_it_is(tmp_path: Path) -> 
 
 
 def test_a_store_is_not_migrated_into_itself(tmp_path: Path) -> None:
-    with filestore.open(tmp_path / "a") as one, filestore.open(tmp_path / "a") as other:
-        with pytest.raises(Conflict, match="into itself"):
-            migrate(one, other)
+    with (
+        filestore.open(tmp_path / "a") as one,
+        filestore.open(tmp_path / "a") as other,
+        pytest.raises(Conflict, match="into itself"),
+    ):
+        migrate(one, other)
 
 
 def test_a_document_that_cannot_be_read_stops_it_before_anything_is_written(tmp_path: Path) -> None:
