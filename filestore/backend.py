@@ -14,7 +14,7 @@ from filestore.codec import etag_of
 from filestore.errors import Corrupt, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from filestore.model import Commit, Edit, Etag, Key, Problem, Revision
@@ -61,6 +61,28 @@ class Indexing(Protocol):
         looking at each document.  Cheap: every find asks.
         """
 
+    def point(self) -> tuple[Revision, str] | None:
+        """The newest revision, and a text that this commit alone has, in any history.
+
+        None where nothing is kept between runs.
+        """
+
+    def holds(self, revision: Revision, token: str) -> bool:
+        """Whether the store's history has this commit: what :meth:`point` said of it."""
+
+    def load(self, name: str) -> memoryview | None:
+        """The bytes that were saved under a name; None where there are none.
+
+        They may be damaged, and of any age.  A whole number of 8 bytes; not to be changed.
+        """
+
+    def save(self, name: str, parts: Iterable[bytes | memoryview]) -> bool:
+        """Keep bytes under a name, all or none, for as long as nobody tidies up.
+
+        ``name``: letters, digits, dots.  False where that is not possible now.  Nothing
+        is synced: a power cut may leave anything.
+        """
+
 
 class InMemory:
     """:class:`Indexing` where documents change by commits alone."""
@@ -71,6 +93,18 @@ class InMemory:
 
     def edited(self, collection: str) -> Collection[str] | None:  # noqa: ARG002  # the protocol's
         return ()
+
+    def point(self) -> tuple[Revision, str] | None:
+        return None
+
+    def holds(self, revision: Revision, token: str) -> bool:  # noqa: ARG002  # as above
+        return False
+
+    def load(self, name: str) -> memoryview | None:  # noqa: ARG002  # as above
+        return None
+
+    def save(self, name: str, parts: Iterable[bytes | memoryview]) -> bool:  # noqa: ARG002  # as above
+        return False
 
 
 class Backend(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from filestore.blame import Blame, blame
@@ -267,8 +267,12 @@ class Store:
         return self._backend.repair()
 
     def checkpoint(self) -> None:
-        """Make the documents' own files durable, so that the journal is only history."""
+        """Make the documents' own files durable, so that the journal is only history.
+
+        Also keeps the indexes for the next run, as closing does.
+        """
         self._backend.checkpoint()
+        self._indexes.save()
 
     def stats(self) -> dict[str, Any]:
         """Figures for people and monitoring: the backend's, open views and subscriptions."""
@@ -296,6 +300,9 @@ class Store:
             view.close()
         transaction = self._ground.joined()
         if transaction is None:
+            # What cannot be kept is made anew by whoever needs it.
+            with suppress(FilestoreError):
+                self._indexes.save()
             self._backend.close()
         else:
             # Its block still holds the write lock, and closes the backend after that.

@@ -3,23 +3,35 @@
 Example::
 
     codec: json
+    collections:
+      volumes:
+        index: [display_name, volume_id]
     fanout: 0
     format: 1
     id: 5d1f0a3c-9b7e-4c52-a1d0-e8f6b3c2a190
+
+``collections`` may be absent, and so may what stands below it.  ``index``: fields to index
+together, the first time that a find asks for one of them.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from filestore.errors import Corrupt, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT: Final = 1
 _PLAIN: Final = re.compile(
     r"([a-z_]+): (json|yaml|0|[1-9][0-9]{0,3}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 )
+_COLLECTION: Final = re.compile(r"  ([a-z][a-z0-9_/]*):")
+_INDEX: Final = re.compile(r"    index: \[([a-z][a-z0-9_]*(?:, [a-z][a-z0-9_]*)*)\]")
+_NOT_TEXT: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _CODECS: Final = ("json", "yaml")
 
 
@@ -33,8 +45,10 @@ class Config:
     codec: str
     fanout: int
     id: str
+    indexed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
+        """The file of a new store, which has no settings of collections yet."""
         return (
             f"codec: {self.codec}\nfanout: {self.fanout}\nformat: {FORMAT}\nid: {self.id}\n"
         ).encode()
@@ -80,27 +94,72 @@ def parse(raw: bytes, path: str) -> Config:
         raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r:.60}", path=path)
     if id is None or isinstance(id, (dict, list)) or id == "":
         raise Corrupt(f"{path}: id is missing: give the store any unique text", path=path)
-    return Config(str(codec), fanout, str(id))
+    return Config(str(codec), fanout, str(id), _indexed(fields.get("collections"), path))
+
+
+def _indexed(collections: object, path: str) -> dict[str, tuple[str, ...]]:
+    """The fields to index, by collection.  Other settings of collections are not for us."""
+    if collections is None:
+        return {}
+    if not isinstance(collections, dict):
+        raise Corrupt(f"{path}: collections must have names with settings below them", path=path)
+    indexed = {}
+    for name, settings in collections.items():
+        names = settings.get("index") if isinstance(settings, dict) else settings
+        if names is None:
+            continue
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise Corrupt(
+                f"{path}: index of the collection {name} must be a list of fields, such as"
+                " [display_name, host]",
+                path=path,
+            )
+        indexed[str(name)] = tuple(dict.fromkeys(names))
+    return indexed
 
 
 def _fields(raw: bytes, path: str) -> dict[str, object]:
     """The settings; yaml, which takes 20 ms to import, is for hand-edited files only."""
-    fields: dict[str, object] = {}
-    try:
-        lines = raw.decode("ascii").splitlines()
-    except UnicodeDecodeError:
-        lines = [""]
-    for line in lines:
-        match = _PLAIN.fullmatch(line)
-        if match is None or match[1] in fields:
-            break
-        fields[match[1]] = int(match[2]) if match[2].isdecimal() else match[2]
-    else:
-        if fields:
-            return fields
+    fields = _plain_fields(raw)
+    if fields is not None:
+        return fields
     from filestore.codec import codec_named, decode
 
     try:
         return decode(codec_named("yaml").parse(raw))
     except Corrupt as error:
         raise Corrupt(f"{path}: {error.message}", path=path, line=error.line) from error
+
+
+def _plain_fields(raw: bytes) -> dict[str, object] | None:
+    """The settings when they are laid out as in the example; None when YAML has to be asked."""
+    fields: dict[str, object] = {}
+    collections: dict[str, object] = {}
+    settings: dict[str, object] | None = None
+    try:
+        lines = raw.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        return None
+    for line in lines:
+        if match := _PLAIN.fullmatch(line):
+            if match[1] in fields:
+                return None
+            fields[match[1]] = int(match[2]) if match[2].isdecimal() else match[2]
+            settings = None
+        elif line == "collections:" and line[:-1] not in fields:
+            fields["collections"] = collections
+            settings = {}
+        elif settings is not None and (match := _COLLECTION.fullmatch(line)):
+            if match[1] in collections or match[1] in _NOT_TEXT:
+                return None
+            settings = collections[match[1]] = {}
+        elif settings is not None and collections and (match := _INDEX.fullmatch(line)):
+            names = match[1].split(", ")
+            if settings or not _NOT_TEXT.isdisjoint(names):
+                return None
+            settings["index"] = names
+        else:
+            return None
+    if "collections" in fields and not (collections and all(collections.values())):
+        return None
+    return fields or None

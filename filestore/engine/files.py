@@ -17,6 +17,7 @@ from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
 from filestore.engine.reshard import Resharded, reshard
+from filestore.engine.shelf import Shelf
 from filestore.engine.tree import storage_error
 from filestore.engine.writer import Writer
 from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
@@ -79,11 +80,11 @@ class FileBackend:
             file_mode=file_mode,
         )
         self._watch = watch
-        self._indexing: Indexing | None = None
         self._closed = False
         self._closing = threading.Lock()
         try:
             self._reads = reads = Reads(ground, cache_bytes)
+            self._shelf = Shelf(ground, reads)
             self._writer = Writer(ground, reads, self._committed)
             self._checkpointer = Checkpointer(ground, reads, self._writer)
             scratch = ground.durability is Durability.OFF
@@ -148,7 +149,7 @@ class FileBackend:
 
     @property
     def indexing(self) -> Indexing | None:
-        return self._indexing
+        return self._shelf
 
     def collections(self) -> list[str]:
         return self._reads.collections()

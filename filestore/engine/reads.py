@@ -117,6 +117,13 @@ class Reads:
         return self._seen
 
     @property
+    def mark(self) -> Mark:
+        """The newest revision, and where its record or a later line of the journal ends."""
+        with self.mutex:
+            self.catch_up()
+            return self._at
+
+    @property
     def cached(self) -> tuple[int, int]:
         """How many documents are in memory, and how many bytes they take."""
         return len(self._entries), self._entries.bytes

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 1 << 32  # ids, and bytes of their text
 _ROW: Final = _MOST - 1
-_FEW: Final = 8
+FEW: Final = 8  # entries of a run that are counted one by one
 
 Hashes: TypeAlias = "tuple[int | None, ...]"
 """Of one document: the hash of each field's value, None where it has no such field."""
@@ -61,7 +61,7 @@ class Image:
         """Where in a column the candidates for a value's hash begin and end."""
         entries = self.columns[column]
         low = high = bisect_left(entries, digest << 32)
-        most, end = low + _FEW, len(entries)
+        most, end = low + FEW, len(entries)
         while high < end and entries[high] >> 32 == digest:
             high += 1
             if high == most:
@@ -120,6 +120,8 @@ def merge(older: Image, newer: Image, *, bare: bool) -> Image:
 
     ``bare``: keep ids without fields, which say that what an image below has of them is over.
     """
+    older.check()
+    newer.check()
     columns = len(older.columns)
     new_ids = newer.all_ids()
     ids = older.all_ids()

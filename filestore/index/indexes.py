@@ -24,23 +24,27 @@ from typing import TYPE_CHECKING, Any, Final
 from filestore.backend import Entry
 from filestore.codec import decode
 from filestore.collector import BULK, paused
-from filestore.index.image import Hashes, build, hash_of
+from filestore.errors import FilestoreError
+from filestore.index.held import Extract, Held
+from filestore.index.image import Hashes, build
+from filestore.index.keeping import Kept, load, save
 from filestore.index.layered import Layered
-from filestore.query import ABSENT, Computed, bytes_of, value_in
+from filestore.index.saved import Damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from filestore.backend import Backend
-    from filestore.model import Commit, Document, Revision
-    from filestore.query import Fields, Query, Source
+    from filestore.model import Commit, Revision
+    from filestore.query import Computed, Fields, Query, Source
 
 MOST_FIELDS: Final = 32
 """How many fields of one collection are indexed because somebody asked for them."""
 
 _MANY: Final = 256  # candidates; with more, an index of the other fields asked for is worth making
 _SALT_BYTES: Final = 16
-_MEMO: Final = 4096  # values whose hash is remembered while an index is made
+_WORTH_KEEPING: Final = 1000  # documents whose index is saved as soon as it is made
+_MOST_READ: Final = 20_000  # documents that are read for the sake of saving an index
 
 _NONE: Final[Fields] = {}
 
@@ -48,13 +52,13 @@ _all: weakref.WeakSet[Indexes] = weakref.WeakSet()
 
 
 class Indexes:
-    """The indexes of one handle.  Safe for threads; a forked child goes on with a copy."""
+    """The indexes of one handle.  Safe for threads; a forked child begins anew."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._indexing = backend.indexing
         self._computed: dict[str, Fields] = {}
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._marking = threading.Lock()  # held for moments; no call of the backend inside
         self._subscribing = threading.Lock()
         self._unsubscribe: Callable[[], None] | None = None
@@ -85,28 +89,42 @@ class Indexes:
             self._subscribe()
         held = self._held.get(collection)
         if held is None:
-            held = self._held.setdefault(collection, _Held(collection))
+            held = self._held.setdefault(collection, Held(collection))
         with held.lock:
-            layered = self._current(held, query, self._backend.revision)
-            if layered is None:
+            try:
+                found = self._candidates(held, query)
+            except Damaged:
+                held.forget()
+                held.believing = False
+                found = self._candidates(held, query)
+            if found is None:
                 return None
-            columns = held.columns
-            found = layered.candidates(
-                [(columns[source], data) for source, _, data in query.wanted if source in columns]
-            )
             if len(found) > 1 or held.marks or held.unread or edited:
                 return sorted({*found, *held.marks.copy(), *held.unread, *edited})
             return found
 
+    def _candidates(self, held: Held, query: Query) -> list[str] | None:
+        layered = self._current(held, query, self._backend.revision)
+        if layered is None:
+            return None
+        columns = held.columns
+        return layered.candidates(
+            [(columns[source], data) for source, _, data in query.wanted if source in columns]
+        )
+
     # -- keeping current -------------------------------------------------------------
 
-    def _current(self, held: _Held, query: Query, revision: Revision) -> Layered | None:
+    def _current(self, held: Held, query: Query, revision: Revision) -> Layered | None:
         """The index with every commit up to ``revision``, over enough of the fields asked for."""
+        if held.layered is None or held.epoch != held.lost:
+            self._restore(held)
         layered, columns = held.layered, held.columns
         missing = [source for source, _, _ in query.wanted if source not in columns]
-        if layered is not None and held.epoch == held.lost:
+        if layered is not None:
             if held.marks:
                 self._read_marked(held, layered, revision)
+                if layered.fold() and layered.lower_changed:
+                    self._keep(held)
             if not missing or not self._worth_more(held, layered, query):
                 return layered
         sources = self._sources(held, missing)
@@ -116,7 +134,7 @@ class Indexes:
         return held.layered
 
     @staticmethod
-    def _worth_more(held: _Held, layered: Layered, query: Query) -> bool:
+    def _worth_more(held: Held, layered: Layered, query: Query) -> bool:
         """Whether what is indexed leaves so much to read that the missing fields are needed."""
         sizes = [
             layered.size(held.columns[source], data)
@@ -125,7 +143,7 @@ class Indexes:
         ]
         return not sizes or (min(sizes) > _MANY and len(held.columns) < MOST_FIELDS)
 
-    def _sources(self, held: _Held, missing: Sequence[Source]) -> tuple[Source, ...]:
+    def _sources(self, held: Held, missing: Sequence[Source]) -> tuple[Source, ...]:
         """What to index: what was, what the settings want, and what is missing."""
         assert self._indexing is not None
         computed = self.computed(held.collection)
@@ -140,32 +158,77 @@ class Indexes:
                 sources[source] = None
         return tuple(sources)
 
-    def _make(self, held: _Held, sources: tuple[Source, ...]) -> None:
+    def _make(self, held: Held, sources: tuple[Source, ...]) -> None:
         """Make the index anew, by one look at every document."""
-        collection = held.collection
-        epoch = held.lost
-        with self._marking:
-            held.marks = {}
-            # What was told last may not be visible yet.
-            for commit in self._last:
-                held.mark(commit)
-            held.tracked = True
-        held.layered = None
-        held.unread = set()
+        epoch = self._track(held)
+        held.forget()
         salt = os.urandom(_SALT_BYTES)
-        ids = self._backend.ids(collection)
+        ids = self._backend.ids(held.collection)
         ids.sort()
         image = build(self._look(held, ids, sources, salt), len(sources))
         held.columns = {source: column for column, source in enumerate(sources)}
         held.layered = Layered(image, salt)
         held.epoch = epoch
+        if len(ids) >= _WORTH_KEEPING:
+            self._keep(held)  # at once: who knows how this process ends
+
+    def _track(self, held: Held) -> int:
+        """Begin anew to mark what is written; the epoch that this is of."""
+        with self._marking:
+            epoch = held.lost
+            held.marks = {}
+            # What was told last may not be visible yet.
+            for commit in self._last:
+                held.mark(commit)
+            held.tracked = True
+        return epoch
+
+    def _restore(self, held: Held) -> None:
+        """Go on with what an earlier run kept, if the feed tells of all that came since."""
+        assert self._indexing is not None
+        held.forget()
+        if not held.believing:
+            return
+        epoch = self._track(held)
+        kept = load(self._indexing, held.collection, self.computed(held.collection))
+        if kept is None or not self._replay(held, kept):
+            return
+        held.columns = {source: column for column, source in enumerate(kept.sources)}
+        held.unread = set(kept.unread)
+        held.layered = kept.layered
+        held.kept_id, held.kept_revision = kept.id, kept.revision
+        held.epoch = epoch
+
+    def _replay(self, held: Held, kept: Kept) -> bool:
+        """Mark what was written since; whether that is known, and less than everything."""
+        newest, seen = self._backend.revision, kept.revision
+        most = _MANY + kept.layered.count // 2
+        marks: dict[str, Revision] = {}
+        try:
+            for commit in self._backend.changes(seen) if newest > seen else ():
+                if commit.revision != seen + 1:
+                    return False
+                seen = commit.revision
+                for key, _, _ in commit.ops:
+                    if key.collection == held.collection:
+                        marks[key.id] = seen
+                if len(marks) > most:
+                    return False
+        except FilestoreError:
+            return False  # who reads the feed is told
+        if seen < newest:
+            return False
+        with self._marking:
+            for id, revision in marks.items():
+                held.marks[id] = max(revision, held.marks.get(id, 0))
+        return True
 
     def _look(
-        self, held: _Held, ids: Sequence[str], sources: tuple[Source, ...], salt: bytes
+        self, held: Held, ids: Sequence[str], sources: tuple[Source, ...], salt: bytes
     ) -> Iterator[tuple[str, Hashes]]:
         """Every document's hashes; those that cannot be read are noted."""
         assert self._indexing is not None
-        extract = _Extract(sources, salt)
+        extract = Extract(sources, salt)
         for begin in range(0, len(ids), BULK):
             chunk = ids[begin : begin + BULK]
             seen = []
@@ -178,12 +241,12 @@ class Indexes:
             yield from seen
         held.unread.update(self._indexing.edited(held.collection) or ())
 
-    def _read_marked(self, held: _Held, layered: Layered, revision: Revision) -> None:
+    def _read_marked(self, held: Held, layered: Layered, revision: Revision) -> None:
         """Read what was written up to ``revision``."""
         assert self._indexing is not None
         due = {id: at for id, at in held.marks.copy().items() if at <= revision}
         ids = list(due)
-        extract = _Extract(tuple(held.columns), layered.salt)
+        extract = Extract(tuple(held.columns), layered.salt)
         for begin in range(0, len(ids), BULK):
             chunk = ids[begin : begin + BULK]
             with paused(len(chunk)):
@@ -203,7 +266,36 @@ class Indexes:
                 for id in chunk:
                     if held.marks.get(id) == due[id]:
                         del held.marks[id]
-        layered.fold()
+
+    def _keep(self, held: Held) -> None:
+        """Save an index, as far as it is not saved."""
+        layered, indexing = held.layered, self._indexing
+        point = None if indexing is None else indexing.point()
+        if layered is None or indexing is None or point is None or held.epoch != held.lost:
+            return
+        revision, token = point
+        if len(held.marks) > _MOST_READ or (
+            revision == held.kept_revision and not (layered.changed or held.marks)
+        ):
+            return
+        if any(at <= revision for at in held.marks.copy().values()):
+            self._read_marked(held, layered, revision)
+        layered.settle()
+        kept = Kept(layered, tuple(held.columns), tuple(held.unread), revision, held.kept_id)
+        id = save(indexing, held.collection, kept, token)
+        held.kept_id, held.kept_revision = (id, revision) if id else ("", -1)
+
+    def save(self) -> None:
+        """Keep the indexes for the next run; costs little where little has changed."""
+        if self._indexing is None or self._backend.readonly:
+            return
+        for held in list(self._held.copy().values()):
+            with held.lock:
+                try:
+                    self._keep(held)
+                except Damaged:
+                    held.forget()
+                    held.believing = False
 
     def _subscribe(self) -> None:
         with self._subscribing:
@@ -257,75 +349,6 @@ class Indexes:
         self._unsubscribe = None
         self._last = ()
         self._held = {}
-
-
-class _Held:
-    """The index of one collection, and what is to be looked at before it is asked.
-
-    ``lock`` is held while it is asked or brought up to date.  ``marks`` has the ids of
-    documents that were written, each with the newest revision that did; ``tracked``: whether
-    they are noted.  The index is of ``epoch``, and good while that is ``lost``: how often
-    the backend could not tell what changed.
-    """
-
-    __slots__ = (
-        "collection",
-        "columns",
-        "epoch",
-        "layered",
-        "lock",
-        "lost",
-        "marks",
-        "tracked",
-        "unread",
-    )
-
-    def __init__(self, collection: str) -> None:
-        self.collection = collection
-        self.lock = threading.Lock()
-        self.layered: Layered | None = None
-        self.columns: dict[Source, int] = {}
-        self.marks: dict[str, Revision] = {}
-        self.unread: set[str] = set()
-        self.tracked = False
-        self.epoch = 0
-        self.lost = 0
-
-    def mark(self, commit: Commit) -> None:
-        for key, _, _ in commit.ops:
-            if key.collection == self.collection:
-                self.marks[key.id] = commit.revision
-
-
-class _Extract:
-    """Documents to hashes."""
-
-    def __init__(self, sources: Sequence[Source], salt: bytes) -> None:
-        self._sources = sources
-        self._salt = salt
-        self._memo: dict[str, int] = {}
-        self.nothing: Hashes = (None,) * len(sources)
-
-    def __call__(self, document: Document) -> Hashes:
-        hashes: list[int | None] = []
-        for source in self._sources:
-            value = value_in(document, source)
-            if value is ABSENT:
-                hashes.append(None)
-            elif type(value) is str:
-                digest = self._memo.get(value)
-                if digest is None:
-                    digest = self._remember(value)
-                hashes.append(digest)
-            else:
-                hashes.append(hash_of(bytes_of(value), self._salt))
-        return tuple(hashes)
-
-    def _remember(self, value: str) -> int:
-        if len(self._memo) >= _MEMO:
-            self._memo.clear()
-        digest = self._memo[value] = hash_of(bytes_of(value), self._salt)
-        return digest
 
 
 def _after_fork() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MIN_RECENT: Final = 1024
-_MIN_UPPER: Final = 8192
+_MIN_UPPER: Final = 4096
 _WORTH_MEETING: Final = 16  # candidates; fewer are read sooner than compared
 _RECENT_COST: Final = 500  # bytes of a document among the newest, roughly, beside 250 a field
 _RECENT_FIELD_COST: Final = 250
@@ -46,9 +46,9 @@ class Layered:
         return self.lower.count + self.upper.count + len(self._recent)
 
     @property
-    def recent(self) -> int:
-        """How many documents are in no image yet."""
-        return len(self._recent)
+    def changed(self) -> bool:
+        """Whether something is in no image that was saved or loaded."""
+        return bool(self._recent) or self.lower_changed or self.upper_changed
 
     @property
     def nbytes(self) -> int:
@@ -127,7 +127,7 @@ class Layered:
             self.upper_changed = True
             self._recent = {}
             self._by_hash = [{} for _ in range(self._columns)]
-        if self.upper.count > _MIN_UPPER + self.lower.count // 4:
+        if self.upper.count > _MIN_UPPER + self.lower.count // 16:
             self.lower = merge(self.lower, self.upper, bare=False)
             self.upper = build((), self._columns)
             self.lower_changed = self.upper_changed = True
