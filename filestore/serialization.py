@@ -14,6 +14,7 @@ from __future__ import annotations
 import json as json_lib
 from typing import TYPE_CHECKING, Any, Final
 
+from filestore.collector import BULK, paused
 from filestore.exception import UnsupportedObjectError
 from filestore.resources import loading
 from filestore.resources.backend import Backend
@@ -35,7 +36,8 @@ _CLASSES: Final[dict[str, type[Resource]]] = {
 
 def json() -> list[Document]:
     """Every backend that was made, with its volumes and what of them is loaded."""
-    return [backend.json for backend in Scope.backends.values()]
+    with paused(BULK):
+        return [backend.json for backend in Scope.backends.values()]
 
 
 def jsons() -> str:
@@ -48,7 +50,8 @@ def dump() -> list[Document]:
 
     As in cinderlib, key-values are not in it, nor what is of backends that were not made.
     """
-    return [backend.dump for backend in Scope.backends.values()]
+    with paused(BULK):
+        return [backend.dump for backend in Scope.backends.values()]
 
 
 def dumps() -> str:
@@ -65,6 +68,11 @@ def load(json_src: str | bytes | Document | list[Document], save: bool = False) 
     Raises InvalidDump for what is no whole and consistent dump of a version that is known,
     BackendNotFound, and with ``save`` what the persistence raises.
     """
+    with paused(BULK):
+        return _load(json_src, save)
+
+
+def _load(json_src: Any, save: bool) -> Any:
     source = loading.parsed(json_src)
     sources = source if isinstance(source, list) else [source]
     result: list[Any] = []

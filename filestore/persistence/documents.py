@@ -7,10 +7,9 @@ common: it knows documents (:mod:`filestore.resources.documents`) and no objects
 from __future__ import annotations
 
 import datetime as dt
-import gc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from filestore.collector import BULK, paused
 from filestore.errors import Conflict, NotFound
 from filestore.model import Key
 from filestore.resources.changes import merged, patch_of
@@ -24,6 +23,7 @@ from filestore.resources.documents import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from filestore.model import Document
@@ -171,16 +171,9 @@ class Documents:
         self.store[KEY_VALUES].pop(key, None)
 
 
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at thousands of new objects over and over."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def reading(id: str | None) -> AbstractContextManager[None]:
+    """For finding and building resources: keeps the collector out, unless it is but one."""
+    return paused(0 if id else BULK)
 
 
 def permissions(file_mode: int | str) -> int:

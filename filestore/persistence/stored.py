@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filestore.model import Key
 from filestore.persistence.base import PersistenceDriverBase
 from filestore.persistence.db import DB
-from filestore.persistence.documents import Documents, collector_paused
+from filestore.persistence.documents import Documents, reading
 from filestore.resources.connection import Connection
 from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 from filestore.resources.key_value import KeyValue
@@ -82,7 +82,7 @@ class StorePersistence(PersistenceDriverBase):
         volume_name: str | None = None,
         backend_name: str | None = None,
     ) -> list[Volume]:
-        with collector_paused():
+        with reading(volume_id):
             return [
                 Volume._stored(key, document)
                 for key, document in self._documents.find(
@@ -96,7 +96,7 @@ class StorePersistence(PersistenceDriverBase):
         snapshot_name: str | None = None,
         volume_id: str | None = None,
     ) -> list[Snapshot]:
-        with collector_paused():
+        with reading(snapshot_id):
             return [
                 Snapshot._stored(key, document)
                 for key, document in self._documents.find(
@@ -107,7 +107,7 @@ class StorePersistence(PersistenceDriverBase):
     def get_connections(  # as it is inherited
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Connection]:
-        with collector_paused():
+        with reading(connection_id):
             return [
                 Connection._stored(key, document)
                 for key, document in self._documents.find(

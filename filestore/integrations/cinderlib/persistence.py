@@ -31,7 +31,7 @@ import filestore
 from filestore.integrations.cinderlib import resources
 from filestore.integrations.cinderlib.database import Database
 from filestore.model import Key
-from filestore.persistence.documents import Documents, collector_paused, permissions
+from filestore.persistence.documents import Documents, permissions, reading
 from filestore.resources.changes import changed_fields
 from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 
@@ -125,7 +125,7 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         backend_name: str | None = None,
     ) -> list[Any]:
         """The volumes that match every filter given; an empty filter is none."""
-        with collector_paused():
+        with reading(volume_id):
             return [
                 resources.volume(key, document)
                 for key, document in self._documents.find(
@@ -141,7 +141,7 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
     ) -> list[Any]:
         """The snapshots that match every filter given; an empty filter is none."""
         filters = {"display_name": snapshot_name, "volume_id": volume_id}
-        with collector_paused():
+        with reading(snapshot_id):
             return [
                 resources.snapshot(key, document)
                 for key, document in self._documents.find(SNAPSHOTS, snapshot_id, **filters)
@@ -151,7 +151,7 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Any]:
         """The connections that match every filter given; an empty filter is none."""
-        with collector_paused():
+        with reading(connection_id):
             return [
                 resources.connection(key, document)
                 for key, document in self._documents.find(

@@ -1,0 +1,224 @@
+"""Loading and dumping whole systems, without Cinder and in real cinderlib with its ``db`` plugin.
+
+::
+
+    python -m tests.bench.resources [--volumes N] [--cinderlib PYTHON [--of M]] [--data FOLDER]
+
+``PYTHON``: the interpreter of an environment that has the extra ``cinderlib``; without it only
+filestore is measured.  Each volume has three snapshots and a connection.  Everybody
+loads the same text, in a process of its own, and dumps what is stored.  cinderlib may be given
+fewer volumes (``--of``), since its time grows with their number: what is
+compared is the time a volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+VOLUMES = 10_000
+LEAST = {"load(save=True)": 10.0, "dump()": 10.0}
+MOST_GET = 30e-6
+MOST_MEMORY = 2.0
+
+Figures = dict[str, float]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.resources", description=__doc__)
+    parser.add_argument("--volumes", type=int, default=VOLUMES)
+    parser.add_argument("--cinderlib", metavar="PYTHON")
+    parser.add_argument("--of", type=int, metavar="M", help="how many volumes cinderlib gets")
+    parser.add_argument("--data", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args()
+    options.data.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=options.data))
+    try:
+        return compare(folder, options.volumes, options.cinderlib, options.of or options.volumes)
+    finally:
+        shutil.rmtree(folder)
+
+
+def compare(folder: Path, volumes: int, cinderlib: str | None, of: int) -> int:
+    measured = {kind: child(sys.executable, kind, folder, volumes) for kind in ("file", "memory")}
+    if cinderlib is not None:
+        measured["cinderlib, db"] = child(cinderlib, "cinderlib", folder, of)
+    failed = False
+    print(f"\n{volumes} volumes with 3 snapshots and a connection each; seconds, loaded from text")
+    print(f"{'':34}" + "".join(f"{kind:>16}" for kind in measured))
+    for what in measured["file"]:
+        line = [figures.get(what) for figures in measured.values()]
+        print(f"{what:34}" + "".join(f"{'':>16}" if x is None else f"{x:16.6g}" for x in line))
+    for what, least in LEAST.items():
+        if cinderlib is not None:
+            times = {kind: figures[f"{what}, a volume"] for kind, figures in measured.items()}
+            ratio = times["cinderlib, db"] / times["file"]
+            failed |= ratio < least
+            print(f"{what}: {ratio:.1f} times faster than cinderlib; promised: {least:g}")
+    for kind in ("file", "memory"):
+        get = measured[kind]["get_volumes(volume_id=…)"]
+        grown = measured[kind]["memory grown, times the text"]
+        failed |= get > MOST_GET
+        print(f"{kind}: get_volumes(volume_id=…) {get * 1e6:.1f} us; promised: < 30")
+        print(f"{kind}: loading grew the process by {grown:.1f} times the text")
+    return int(failed)
+
+
+def child(python: str, kind: str, folder: Path, volumes: int) -> Figures:
+    """Measure in a process of its own."""
+    print(f"measuring: {kind}", file=sys.stderr)
+    done = subprocess.run(
+        [python, "-m", "tests.bench.resources", "--child", kind, str(folder), str(volumes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def system(volumes: int) -> str:
+    """The dump of such a system."""
+    import filestore as cl
+
+    cl.setup()
+    backend = cl.Backend(volume_backend_name="lvm")
+    with cl.Backend.persistence.exclusive():
+        for number in range(volumes):
+            volume = cl.Volume(
+                backend,
+                size=1 + number % 50,
+                name=f"volume-{number}",
+                metadata={"team": "billing", "number": str(number)},
+                provider_location=f"192.0.2.10:3260,1 iqn.2010-10.org.openstack:volume-{number} 1",
+            )
+            volume.save()
+            for each in range(3):
+                cl.Snapshot(volume, name=f"snapshot-{each}", status="available").save()
+            cl.Connection(
+                volume=volume,
+                attached_host="node1",
+                connector={"host": "node1", "ip": "192.0.2.7", "multipath": False},
+                connection_info={
+                    "conn": {
+                        "driver_volume_type": "iscsi",
+                        "data": {"target_lun": number, "auth_method": "CHAP"},
+                    },
+                    "connector": {"host": "node1", "ip": "192.0.2.7", "multipath": False},
+                },
+            ).save()
+    text = cl.dumps()
+    cl.Backend.global_teardown()
+    return text
+
+
+def measure(kind: str, folder: Path, volumes: int) -> Figures:
+    text_file = folder / f"{volumes}.json"
+    if not text_file.exists():
+        with_filestore = [sys.executable, "-m", "tests.bench.resources", "--text", str(volumes)]
+        with text_file.open("wb") as target:
+            subprocess.run(with_filestore, stdout=target, check=True, cwd=ROOT)
+    text = text_file.read_text()
+    cl, backend = upstream(folder) if kind == "cinderlib" else ours(kind, folder)
+    persistence = cl.Backend.persistence
+    if kind == "cinderlib":
+        text = with_types(text, persistence.DEFAULT_TYPE.id)
+    before = _resident()
+    load = timed(lambda: cl.load(text, save=True))
+    grown = _resident() - before
+    backend._volumes = None
+    dump = timed(cl.dump)
+    ids = [volume.id for volume in backend.volumes[:500]]
+    gets = [timed(partial(persistence.get_volumes, volume_id=id)) for id in ids * 3]
+    assert len(persistence.get_snapshots()) == 3 * volumes
+    return {
+        "load(save=True)": load,
+        "load(save=True), a volume": load / volumes,
+        "dump()": dump,
+        "dump(), a volume": dump / volumes,
+        "get_volumes(volume_id=…)": statistics.median(gets[len(ids) :]),
+        "memory grown, times the text": grown / len(text),
+    }
+
+
+def ours(kind: str, folder: Path) -> tuple[Any, Any]:
+    import filestore as cl
+
+    config: dict[str, Any] = {"storage": "memory"}
+    if kind == "file":
+        config = {"storage": "file", "path": folder / "state"}
+    cl.setup(persistence_config=config)
+    return cl, cl.Backend(volume_backend_name="lvm")
+
+
+def upstream(folder: Path) -> tuple[Any, Any]:
+    """cinderlib with its db plugin, mended where it cannot load snapshots of volumes at all."""
+    warnings.simplefilter("ignore")
+    import cinderlib as cl
+    from cinderlib.persistence.dbms import DBPersistence
+    from cinderlib.tests.unit import utils
+    from oslo_versionedobjects import fields
+
+    class Mended(DBPersistence):  # type: ignore[misc]  # cinderlib has no types
+        def get_fields(self, resource: Any) -> dict[str, Any]:
+            if not isinstance(resource, cl.Snapshot):
+                found: dict[str, Any] = super().get_fields(resource)
+                return found
+            return {  # upstream looks for the snapshot's type, which snapshots do not have
+                name: getattr(resource._ovo, name)
+                for name, field in resource.fields.items()
+                if resource._ovo.obj_attr_is_set(name)
+                and name not in resource.obj_extra_fields
+                and not isinstance(field, fields.ObjectField)
+            }
+
+    connection = f"sqlite:///{folder}/cinder.sqlite"
+    cl.setup(persistence_config={"storage": Mended, "connection": connection})
+    return cl, utils.FakeBackend(volume_backend_name="lvm")
+
+
+def with_types(text: str, type_id: str) -> str:
+    """The dump with a type for snapshots of volumes that have none: Cinder's table wants one."""
+    dump = json.loads(text)
+    for volume in dump[0]["volumes"]:
+        data = volume["ovo"]["versioned_object.data"]
+        for snapshot in data["snapshots"]["versioned_object.data"]["objects"]:
+            snapshot["versioned_object.data"]["volume_type_id"] = type_id
+    return json.dumps(dump)
+
+
+def _resident() -> int:
+    """The most memory that the process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def timed(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--text"]:
+        sys.stdout.write(system(int(sys.argv[2])))
+    elif sys.argv[1:2] == ["--child"]:
+        kind, folder, volumes = sys.argv[2:]
+        print(json.dumps(measure(kind, Path(folder), int(volumes))))
+    else:
+        sys.exit(main())
