@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import filestore
+from filestore.errors import UnsupportedFormat
 from filestore.persistence.documents import permissions
 from filestore.persistence.stored import StorePersistence
 
@@ -49,3 +50,42 @@ class MemoryPersistence(StorePersistence):
 
     def __init__(self, soft_deletes: bool = False) -> None:
         super().__init__(filestore.open("memory:"), soft_deletes=soft_deletes)
+
+
+class DBPersistence(StorePersistence):
+    """Keeps resources in a database, as documents of a store.
+
+    The tables are filestore's own, not Cinder's: what cinderlib's ``db`` plugin has written is
+    not read by this one.  Needs the extra ``sql``, for PostgreSQL the extra ``postgresql``.
+
+    ``connection``: a URL as SQLAlchemy has them, ``sqlite:///cl.sqlite``.
+    ``sqlite_synchronous``: whether a write that has returned survives the loss of power; for
+    SQLite alone.  ``soft_deletes``: what is deleted stays, marked and hidden.
+    ``lock_timeout``: seconds to wait for another writer.
+
+    Raises UnsupportedFormat for what is no such URL, StorageError when there is no such server.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        sqlite_synchronous: bool = True,
+        soft_deletes: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        if "://" not in connection:
+            raise UnsupportedFormat(
+                f"{connection!r} is no URL of a database: write it as in 'sqlite:///cl.sqlite'"
+            )
+        lossy = connection.startswith("sqlite") and not sqlite_synchronous
+        store = filestore.open(
+            connection, durability="off" if lossy else "full", lock_timeout=lock_timeout
+        )
+        super().__init__(store, soft_deletes=soft_deletes)
+
+
+class MemoryDBPersistence(DBPersistence):
+    """Keeps resources in an SQLite database in this process's memory; each plugin its own."""
+
+    def __init__(self, soft_deletes: bool = False) -> None:
+        super().__init__("sqlite://", soft_deletes=soft_deletes)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filestore.exception import InvalidPersistence, NoMatches
 from filestore.persistence.base import PersistenceDriverBase
-from filestore.persistence.plugins import FilePersistence, MemoryPersistence
+from filestore.persistence.plugins import (
+    DBPersistence,
+    FilePersistence,
+    MemoryDBPersistence,
+    MemoryPersistence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,9 +23,11 @@ GROUP: Final = "filestore.persistence"
 DEFAULT_STORAGE: Final = "memory"
 
 BUILT_IN: Final[Mapping[str, Callable[..., PersistenceDriverBase]]] = {
+    "db": DBPersistence,
     "file": FilePersistence,
     "filestore": FilePersistence,  # what the plugin in real cinderlib is called
     "memory": MemoryPersistence,
+    "memory_db": MemoryDBPersistence,
 }
 
 

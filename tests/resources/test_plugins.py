@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import queue
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -276,6 +278,45 @@ class TestYamlFiles(StoreContract):
 class TestYamlSoftDeletes(SoftDeletes, TestYamlFiles):
     def config(self, where: Path) -> dict[str, Any]:
         return {**super().config(where), "soft_deletes": True}
+
+
+class TestSqlite(StoreContract):
+    def config(self, where: Path) -> dict[str, Any]:
+        return {
+            "storage": "db",
+            "connection": f"sqlite:///{where}/cl.sqlite",
+            "sqlite_synchronous": False,  # what full durability costs is not tested here
+        }
+
+    def test_what_is_kept_is_there_when_it_is_opened_again(self, plugin, volume, tmp_path):
+        cl.Backend.global_teardown()
+        cl.setup(persistence_config=self.config(tmp_path))
+        assert [each.name for each in cl.Backend(volume_backend_name="lvm").volumes] == ["disk"]
+
+    def test_changes_are_told_as_of_files(self, plugin, volume):
+        told: queue.Queue[str] = queue.Queue()
+        before = plugin.store.revision
+        with contextlib.closing(plugin.store.watch(lambda change: told.put(change.key.id))):
+            volume.size = 5
+            volume.save()
+            assert told.get(timeout=60) == volume.id
+        (change,) = plugin.store.changes(since=before)
+        assert [each.field for each in change.diff] == ["size"]
+
+
+class TestSqliteSoftDeletes(SoftDeletes, StoreContract):
+    def config(self, where: Path) -> dict[str, Any]:
+        return {
+            "storage": "db",
+            "connection": f"sqlite:///{where}/cl.sqlite",
+            "sqlite_synchronous": False,
+            "soft_deletes": True,
+        }
+
+
+class TestMemoryDb(StoreContract):
+    def config(self, where: Path) -> dict[str, Any]:
+        return {"storage": "memory_db"}
 
 
 class TestClass(StoreContract):

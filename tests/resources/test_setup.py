@@ -124,7 +124,7 @@ class TestPersistenceConfig:
             setup({"storage": storage})
 
     def test_an_unknown_name_is_refused(self):
-        with pytest.raises(exception.NoMatches, match="file, filestore, memory"):
+        with pytest.raises(exception.NoMatches, match="db, file, filestore, memory, memory_db"):
             setup({"storage": "filestorm"})
 
     def test_options_that_a_plugin_does_not_have_are_refused(self, tmp_path):
@@ -133,6 +133,26 @@ class TestPersistenceConfig:
         with pytest.raises(exception.InvalidPersistence, match="path"):
             setup({"storage": "file"})
         assert not (tmp_path / "state").exists()
+
+    @pytest.mark.parametrize(
+        "connection", ["state", "nope://host/x", "mysql://host/x", "sqlite", "postgresql://h:x/y"]
+    )
+    def test_a_connection_that_is_none_is_refused(self, connection, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(cl.UnsupportedFormat):
+            setup({"storage": "db", "connection": connection})
+        assert not list(tmp_path.iterdir())
+
+    def test_a_database_that_is_not_there_is_an_error_that_tells_no_password(self, tmp_path):
+        with pytest.raises(cl.FilestoreError):
+            setup({"storage": "db", "connection": f"sqlite:///{tmp_path}/no/such/folder/cl.sqlite"})
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            connection = f"postgresql://user:not-a-secret@127.0.0.1:{port}/cinder"
+            with pytest.raises(cl.FilestoreError) as caught:
+                setup({"storage": "db", "connection": connection})
+        assert "not-a-secret" not in str(caught.value)
 
     @pytest.mark.parametrize("mode", ["rw-r-----", "0888", "01777", -1])
     def test_permissions_that_are_none_are_refused(self, tmp_path, mode):
@@ -157,7 +177,7 @@ class TestPersistenceConfig:
         declare("mine", "tests.resources.third_party:JsonPersistence")
         plugin = setup({"storage": "mine", "location": "x"})
         assert isinstance(plugin, JsonPersistence)
-        with pytest.raises(exception.NoMatches, match="memory, mine"):
+        with pytest.raises(exception.NoMatches, match="memory_db, mine"):
             setup({"storage": "nope"})
 
     def test_an_entry_point_of_something_else_is_refused(self, declare):
