@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.10.9"
 # The tests come last: what a run says last is how they went.
-nox.options.sessions = ["lint", "types", "install", "lowest", "cinderlib", "manila", "tests"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "install",
+    "lowest",
+    "cinderlib",
+    "manila",
+    "postgresql",
+    "tests",
+]
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 LIBRARIES = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 # The crash tests are long, and call the libraries in no way that the others don't.
 WITHOUT_CRASHES = "--ignore=tests/crash"
 
@@ -74,6 +86,22 @@ def manila(session: nox.Session) -> None:
     """Run driver private data in a real Manila, and the examples that need it."""
     session.install("-e", ".[manila]", *group("test"), *group("manila"))
     session.run("pytest", "-q", "-m", "manila", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("sqlalchemy", ["1.4", "2"])
+def postgresql(session: nox.Session, sqlalchemy: str) -> None:
+    """Run the stores in databases on a real PostgreSQL server, with old and new SQLAlchemy."""
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        if os.geteuid() != 0:
+            session.error("no PostgreSQL server: apt-get install postgresql, as root")
+        session.run("apt-get", "install", "-y", "-q", "postgresql", external=True)
+    if sqlalchemy == "1.4":
+        pins = [requirement.replace(">=", "==") for requirement in EXTRAS["postgresql"]]
+    else:
+        pins = ["sqlalchemy>=2", "psycopg[binary]>=3.1"]
+    session.install("-e", ".[postgresql]", *group("test"), *pins)
+    session.run("pytest", "-q", "tests/sql", "tests/postgresql", *session.posargs)
 
 
 @nox.session(default=False)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-INSTALLED = {name: find_spec(name) is not None for name in ("cinderlib", "manila")}
+SERVERS = Path("/usr/lib/postgresql")  # where Debian puts them
+
+INSTALLED = {
+    **{name: find_spec(name) is not None for name in ("cinderlib", "manila")},
+    "postgresql": find_spec("psycopg2") is not None and any(SERVERS.glob("*/bin/postgres")),
+}
 """Software not ours, of an environment of its own, and whether it is in this one.
 
 The tests that need it lie in the folder of its name or are marked with it.

@@ -9,6 +9,7 @@ from filestore import Store
 from filestore.backends.sql.backend import SqlBackend
 from tests.contract.backend import BackendContract, SharedBackendContract
 from tests.contract.store import SharedStoreContract, StoreContract
+from tests.sql.spoiling import spoil
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,19 +29,6 @@ class TestSqliteInMemory(BackendContract):
         self, where: Path, *, readonly: bool = False, lock_timeout: float = 10.0
     ) -> SqlBackend:
         return SqlBackend("sqlite://", readonly=readonly, lock_timeout=lock_timeout)
-
-
-def spoil(store: Store, collection: str, id: str) -> None:
-    """Cut a document's text short, behind the store's back."""
-    backend = store._backend
-    assert isinstance(backend, SqlBackend)
-    session = backend._sessions.take()
-    session.say(
-        "UPDATE filestore_documents SET data = '{'"
-        f" WHERE collection = '{collection}' AND id = '{id}'"
-    )
-    backend._sessions.give(session)
-    backend._reads.forget()
 
 
 class TestStoreInSqliteFile(SharedStoreContract):

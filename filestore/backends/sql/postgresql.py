@@ -136,7 +136,12 @@ class Postgresql:
         session.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def has_tables(self, session: Session) -> bool:
-        return bool(session.ask("SELECT to_regclass('filestore_meta') IS NOT NULL")[0])
+        # The table itself, not to_regclass: inside a transaction that remembers what was not there.
+        found = session.ask(
+            "SELECT count(*) FROM pg_class"
+            " WHERE relname = 'filestore_meta' AND pg_table_is_visible(oid)"
+        )
+        return bool(found[0])
 
     def begin_making(self, session: Session) -> None:
         """Keep others from making the tables at the same time, until COMMIT."""
