@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from filestore import Store
 
 
-@pytest.fixture(params=["memory", "json", "yaml"])
+@pytest.fixture(params=["memory", "json", "yaml", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     where: dict[str, Any] = {"path": tmp_path / "state", "durability": "off"}
     if request.param == "memory":
         where = {"path": "memory:"}
+    elif request.param == "sqlite":
+        where = {"path": "sqlite://"}
     else:
         where["codec"] = request.param
     with filestore.open(**where) as store:

@@ -8,8 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from manila import context
-from manila.share import configuration, drivers_private_data
+from manila import context, rpc
+from manila.share import drivers_private_data, manager
 from manila.tests.db.sqlalchemy import test_api
 from manila.tests.share import test_drivers_private_data
 from manila.tests.share.drivers import dummy
@@ -92,6 +92,15 @@ def test_the_path_may_be_a_url(conf):
         FileStorageDriver(None, "node1@beta")
 
 
+def test_the_path_may_be_that_of_a_database(conf, tmp_path):
+    conf(f"[DEFAULT]\nfilestore_path = sqlite:///{tmp_path}/private.db\n")
+    for host in ("node1@alpha", "node1@beta"):
+        FileStorageDriver(None, host).update(ENTITY, {"of": host})
+    assert FileStorageDriver(None, "node1@alpha").get(ENTITY) == {"of": "node1@alpha"}
+    with ours.SqlStorageDriver(f"sqlite:///{tmp_path}/private.db", "node1@beta") as driver:
+        assert driver.get(ENTITY) == {"of": "node1@beta"}
+
+
 def test_the_option_is_listed_for_the_generator():
     ((group, options),) = list_opts()
     assert group == "DEFAULT"
@@ -148,17 +157,19 @@ print(len(data.get(entity)))
 @pytest.mark.parametrize(
     ("arguments", "keys"), [([], 1), (["fork"], 41), (["eventlet"], 21), (["fork", "eventlet"], 61)]
 )
-def test_a_program_that_ends_leaves_a_sound_store(tmp_path, arguments, keys):
+@pytest.mark.parametrize("where", ["{}/state", "sqlite:///{}/private.db"])
+def test_a_program_that_ends_leaves_a_sound_store(tmp_path, arguments, keys, where):
+    location = where.format(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "FILESTORE_PATH": str(tmp_path / "state")},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "FILESTORE_PATH": location},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{keys}\n"
-    with filestore.open(tmp_path / "state") as store:
+    with filestore.open(location) as store:
         assert len(store["driver_data/node1@alpha"][ENTITY]) == keys
         assert store.check() == []
 
@@ -266,17 +277,22 @@ def test_upstreams_tests_are_all_there():
 # --- a driver of Manila's at work
 
 
-def test_manilas_dummy_driver_keeps_its_data_in_the_store(conf, tmp_path):
-    conf(
+def test_a_backend_that_manilas_share_manager_sets_up_keeps_its_data_in_the_store(conf, tmp_path):
+    configured = conf(
+        "[DEFAULT]\nenabled_share_backends = alpha\ntransport_url = fake:/\n"
+        "[database]\nconnection = sqlite://\n"
         "[alpha]\ndriver_handles_share_servers = False\nshare_backend_name = alpha\n"
+        "share_driver = manila.tests.share.drivers.dummy.DummyDriver\n"
         f"{CLASS}\nfilestore_path = {tmp_path}/state\n"
         "dummy_driver_default_driver_method_delay = 0\n"
         "dummy_driver_driver_methods_delays = create_share:0,delete_share:0\n"
     )
-    data = private_data("node1@alpha", "alpha")
-    driver = dummy.DummyDriver(
-        private_storage=data, configuration=configuration.Configuration([], config_group="alpha")
-    )
+    rpc.init(configured)
+    try:
+        driver = manager.ShareManager(service_name="alpha", host="node1@alpha").driver
+    finally:
+        rpc.cleanup()
+    assert isinstance(driver, dummy.DummyDriver)
     share = {
         "id": uuidutils.generate_uuid(),
         "share_id": ENTITY,

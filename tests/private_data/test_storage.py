@@ -303,6 +303,11 @@ class TestInMemory(StorePrivateDataContract):
         return filestore.open("memory:")
 
 
+class TestInSqlite(StorePrivateDataContract):
+    def open(self, where: Path) -> Store:
+        return filestore.open("sqlite://")
+
+
 class TestInJsonFiles(StorePrivateDataContract):
     def open(self, where: Path) -> Store:
         return filestore.open(where, durability="off")
@@ -338,11 +343,50 @@ def test_an_edit_by_hand_is_seen_and_merged(tmp_path: Path) -> None:
         assert data.get(ENTITY) == {"a": "edited", "b": "new", "c": "3"}
 
 
-class TestSqlStorageDriver:
+class TestSqlStorageDriver(PrivateDataContract):
+    @pytest.fixture(autouse=True)
+    def _stack(self, tmp_path: Path) -> Iterator[None]:
+        self.url = f"sqlite:///{tmp_path}/private.db"
+        with ExitStack() as self.stack:
+            yield
+
+    def storage(self, backend_host: str) -> SqlStorageDriver:
+        return self.stack.enter_context(SqlStorageDriver(self.url, backend_host))
+
+    def test_drivers_of_one_database_keep_backends_and_namespaces_apart(self) -> None:
+        one, same, other = self.storage(HOST), self.storage(HOST), self.storage(OTHER_HOST)
+        one.update(ENTITY, {"a": 1})
+        one.details_update("share", ENTITY, {"a": 2})
+        assert same.get(ENTITY) == {"a": "1"}
+        assert same.details_get("share", ENTITY) == {"a": "2"}
+        assert other.get(ENTITY) == {}
+
+    def test_it_closes_its_store(self) -> None:
+        driver = SqlStorageDriver(self.url, HOST)
+        driver.close()
+        driver.close()
+        with pytest.raises(filestore.Closed):
+            driver.get(ENTITY)
+
+    def test_a_host_that_is_refused_leaves_no_store_open(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[Store] = []
+        real = filestore.open
+        monkeypatch.setattr(filestore, "open", lambda url: opened.append(real(url)) or opened[-1])
+        with pytest.raises(InvalidKey):
+            SqlStorageDriver(self.url, "\ud800")
+        with pytest.raises(filestore.Closed):
+            opened[0]["c"].get("a")
+
     @pytest.mark.parametrize("connection", ["state", "/var/lib/state", "memory:"])
     def test_what_is_no_url_is_refused(self, connection: str) -> None:
         with pytest.raises(ValueError, match="StoreStorageDriver"):
             SqlStorageDriver(connection, HOST)
+
+    def test_a_url_that_nothing_serves_is_refused(self) -> None:
+        with pytest.raises(filestore.UnsupportedFormat):
+            SqlStorageDriver("nope://there", HOST)
 
 
 class TestFronts:

@@ -23,7 +23,7 @@ ENTITY = "4fcf2247-7812-48cf-a1e2-ab09e0045d9d"
 ROUNDS = 40
 
 
-def keep(pipe: Connection, path: Path, durability: str, name: str) -> None:
+def keep(pipe: Connection, path: Path | str, durability: str, name: str) -> None:
     """Three threads set, change and delete keys of their own in one entity."""
     raised: list[BaseException] = []
 
@@ -71,3 +71,20 @@ def test_concurrent_updates_and_deletes_of_one_entity_are_all_kept(
         expected[mine] = expected[f"{mine}-{ROUNDS - 1}"] = str(ROUNDS - 1)
     state = assert_sound(path)
     assert state == {(f"driver_data/{HOST}", ENTITY): expected}
+
+
+def test_so_are_those_in_a_database(tmp_path: Path, start: Callable[..., Actor]) -> None:
+    url = f"sqlite:///{tmp_path}/private.db"
+    filestore.open(url).close()
+    actors = [start(keep, url, "full", name) for name in ("a", "b")]
+    for actor in actors:
+        assert actor.hear() == "ready"
+    for actor in actors:
+        actor.say("go")
+    for actor in actors:
+        actor.end()
+    with filestore.open(url) as store:
+        kept = StoreStorageDriver(store, HOST).get(ENTITY)
+        assert len(kept) == 2 * 3 * 2
+        assert set(kept.values()) == {str(ROUNDS - 1)}
+        assert store.check() == []
