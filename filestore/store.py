@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from filestore.backend import Backend, Entry, Unreadable
+    from filestore.integrations.git.commits import StoreGit
     from filestore.model import Change, Commit, Document, Problem, Revision
+    from filestore.past import PastGround
     from filestore.query import Fields, Query
 
 
@@ -47,6 +49,7 @@ class Store:
         # No lock of their own, which a fork might leave held: each use is one atomic call.
         self._views: set[View | Past] = set()
         self._subscriptions: set[Subscription] = set()
+        self._git: StoreGit | None = None
 
     def __getitem__(self, collection: str) -> Collection:
         """The collection of that name; it need not have documents yet.
@@ -152,16 +155,35 @@ class Store:
         of its own later changes, a listing as the number of all later changes.  Inside
         a transaction it shows what was committed.
 
+        ``git``: in a commit of the git repository that the store's folder is in: ``HEAD~1``, a
+        branch, a tag.  Read from git's objects; no file of the work tree is looked at.
+
         Raises HistoryGone for a revision that is no longer kept, NotFound for one that is not
-        made yet.
+        made yet or that git does not know, GitError.
         """
-        if git is not None:
-            raise FilestoreError("reading what git has kept is not there yet")
-        if revision is None:
-            raise TypeError("say which moment: at(revision=...)")
-        past = Past(Kept(self._backend, self._indexes, revision), self._views.discard)
+        ground: PastGround
+        if git is not None and revision is None:
+            ground = self.git.past(git, self._indexes.computed)
+        elif revision is not None and git is None:
+            ground = Kept(self._backend, self._indexes, revision)
+        else:
+            raise TypeError("say which moment: at(revision=...) or at(git=...)")
+        past = Past(ground, self._views.discard)
         self._views.add(past)
         return past
+
+    @property
+    def git(self) -> StoreGit:
+        """The git repository that the store's folder is in: committing to it.
+
+        Nothing is ever done in git but by calls of this.
+        """
+        if self._git is None:
+            # It brings subprocess with it, for those who keep their store in git.
+            from filestore.integrations.git.commits import StoreGit
+
+            self._git = StoreGit(self, self._backend)
+        return self._git
 
     def blame(self, collection: str, id: str) -> list[Blame]:
         """Every field of a document with the commit that gave it its value, by path.
@@ -286,8 +308,16 @@ class Store:
         """Release everything; idempotent.
 
         Waits for a watcher's callback that is running, unless called by it.  A transaction of
-        this thread is discarded: the end of its block raises Closed.
+        this thread is discarded: the end of its block raises Closed.  A batch of commits to git
+        makes its last one first; what that raises is raised once all is released.
         """
+        try:
+            if self._git is not None:
+                self._git.close()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._closed = True
         subscriptions = list(self._subscriptions)
         for subscription in subscriptions:

@@ -9,7 +9,14 @@ import click
 from filestore.cli import screen
 from filestore.cli.exits import Exit
 from filestore.cli.mending import report
-from filestore.cli.target import examples, json_option, quiet_option, root_of, store_option
+from filestore.cli.target import (
+    examples,
+    json_option,
+    open_store,
+    quiet_option,
+    root_of,
+    store_option,
+)
 from filestore.integrations.git.driver import COMMANDS
 
 if TYPE_CHECKING:
@@ -54,6 +61,29 @@ def setup(*, location: str | None, command: str | None, renames: bool, quiet: bo
         screen.note("Every other clone needs this once too: filestore git setup", quiet=quiet)
     else:
         screen.note("All is set up", quiet=quiet)
+
+
+@git.command(epilog=examples("git commit", 'git commit -m "Move the database"'))
+@store_option
+@click.option("-m", "--message", metavar="TEXT", help="By default: which documents changed.")
+@click.option(
+    "--full", is_flag=True, help="Compare every file with git, not only what the journal names."
+)
+@json_option("one JSON value: commit, null when nothing has changed")
+@quiet_option
+def commit(
+    *, location: str | None, message: str | None, full: bool, as_json: bool, quiet: bool
+) -> None:
+    """Commit to git what the store has changed since the last time, and nothing else.
+
+    What somebody has staged besides stays staged.  Git's hooks are not run.
+    """
+    with open_store(location) as store:
+        made = store.git.commit(message, full=full)
+    if as_json:
+        screen.machine({"commit": made})
+    else:
+        screen.note(made or "Nothing has changed since the last commit", quiet=quiet)
 
 
 @git.command()

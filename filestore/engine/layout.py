@@ -15,21 +15,32 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from filestore.engine.names import decode_collection, decode_id, encode_collection, encode_id
 from filestore.errors import Corrupt, InvalidKey
 from filestore.model import Key
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
-    from filestore.engine.fs import FileSystem, Item
+    from filestore.engine.fs import Item
 
 RUNTIME: Final = ".filestore"
 CONFIG: Final = "filestore.yaml"
 _MAX_WAYS: Final = 4096  # with two levels of fan-out a collection has 65,536 folders
 _MAX_PATH: Final = 4000  # Linux's PATH_MAX is 4096 with the final NUL
+
+
+class Folders(Protocol):
+    """What a layout asks of a file system; paths begin with the layout's root."""
+
+    def scan(self, path: str) -> list[Item]:
+        """The names in a folder.  Raises FileNotFoundError, NotADirectoryError."""
+
+    def lstat(self, path: str) -> os.stat_result:
+        """The status of a name, of a link its own.  Raises the same."""
 
 
 class Layout:
@@ -101,12 +112,12 @@ class Layout:
                 self._ways[folder] = folders
         return folders
 
-    def ids(self, fs: FileSystem, collection: str) -> list[str]:
+    def ids(self, fs: Folders, collection: str) -> list[str]:
         """The ids whose files are where they should be; none where there is no folder."""
         return [id for id, _ in self.documents(fs, collection)]
 
     def documents(
-        self, fs: FileSystem, collection: str, fanout: int | None = None
+        self, fs: Folders, collection: str, fanout: int | None = None
     ) -> Iterator[tuple[str, str]]:
         """The ids whose files are where a fan-out wants them, and those files."""
         levels = self.fanout if fanout is None else fanout
@@ -121,7 +132,7 @@ class Layout:
                 yield id, path
 
     def _names(
-        self, fs: FileSystem, folder: str, before: tuple[str, ...], fanout: int
+        self, fs: Folders, folder: str, before: tuple[str, ...], fanout: int
     ) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The folders and the file names, without suffix, of what may be documents."""
         suffix, cut = self.suffix, -len(self.suffix)
@@ -134,22 +145,22 @@ class Layout:
             elif is_file and not fanout and name.endswith(suffix) and name[0] != ".":
                 yield folder, (*before, name[:cut])
 
-    def collections(self, fs: FileSystem) -> list[str]:
+    def collections(self, fs: Folders) -> list[str]:
         """The names of the collections that have a document, sorted."""
         return sorted(self._collections(fs, self.root, ()))
 
-    def _collections(self, fs: FileSystem, folder: str, parts: tuple[str, ...]) -> Iterator[str]:
+    def _collections(self, fs: Folders, folder: str, parts: tuple[str, ...]) -> Iterator[str]:
         fanout = self.fanout
         for name, place in self._places(fs, folder, parts):
             if next(self._names(fs, place, (), fanout), None) is not None:
                 yield name
 
-    def places(self, fs: FileSystem) -> list[tuple[str, str]]:
+    def places(self, fs: Folders) -> list[tuple[str, str]]:
         """Every collection that has a folder, though there be no document in it, and the folder."""
         return list(self._places(fs, self.root, ()))
 
     def _places(
-        self, fs: FileSystem, folder: str, parts: tuple[str, ...]
+        self, fs: Folders, folder: str, parts: tuple[str, ...]
     ) -> Iterator[tuple[str, str]]:
         if parts:
             name = decode_collection(parts)
@@ -178,14 +189,14 @@ def is_shard(name: str) -> bool:
     return len(name) == 3 and name[0] == "@"
 
 
-def _is_link(fs: FileSystem, path: str) -> bool:
+def _is_link(fs: Folders, path: str) -> bool:
     try:
         return stat.S_ISLNK(fs.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def _scan(fs: FileSystem, folder: str) -> list[Item]:
+def _scan(fs: Folders, folder: str) -> list[Item]:
     try:
         return fs.scan(folder)
     except (FileNotFoundError, NotADirectoryError):

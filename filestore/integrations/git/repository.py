@@ -23,12 +23,15 @@ class Repository:
     """A store whose folder is in a work tree.
 
     ``prefix`` is the way from the repository's top to the store, with a slash at the end, or
-    empty.  Git is run in the store's folder, so its paths are those below it.
+    empty.  ``object_format`` is sha1 or sha256.  Git is run in the store's folder, so its
+    paths are those below it.
     """
 
     git: Git
     root: str
     prefix: str
+    git_dir: str
+    object_format: str
     config: configuration.Config
     codec: Codec
     layout: Layout
@@ -56,18 +59,22 @@ def find(root: str) -> Repository:
     config = configuration.parse(raw, os.path.join(root, CONFIG))
     git = Git(root)
     try:
-        prefix = git.text("rev-parse", "--show-prefix")
-        inside = git.text("rev-parse", "--is-inside-work-tree") == "true"
+        told = git.text(
+            *("rev-parse", "--show-prefix", "--is-inside-work-tree", "--absolute-git-dir"),
+            "--show-object-format",
+        )
     except GitError as error:
         if "not a git repository" in error.message:
             raise GitError(
                 f"{root} is in no git repository: make one with: git init", path=root
             ) from error
         raise
-    if not inside:
+    prefix, inside, git_dir, form = told.split("\n")
+    if inside != "true":
         raise GitError(f"{root} is in no work tree of git", path=root)
     codec = codec_named(config.codec)
-    return Repository(git, root, prefix, config, codec, Layout(root, codec.suffix, config.fanout))
+    layout = Layout(root, codec.suffix, config.fanout)
+    return Repository(git, root, prefix, git_dir, form, config, codec, layout)
 
 
 def key_of(path: str, layout: Layout) -> Key | None:

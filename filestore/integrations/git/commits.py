@@ -1,0 +1,393 @@
+"""Committing to git what the store has changed, and nothing else.
+
+What changed since the last commit is known from the journal, so no other file is looked at.  The
+commit is made from HEAD's own tree: what somebody has staged besides stays staged.  The documents
+go in as their files are, through git's filters.
+
+The position is kept in the runtime folder: the store's revision and the commit that has it.  It
+is written last, and a commit that is begun from an older position finds the same files again
+and that HEAD has them, so a crash anywhere repeats no commit and loses none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from filestore.engine.layout import CONFIG, RUNTIME
+from filestore.errors import Closed, Conflict, Corrupt, FilestoreError
+from filestore.integrations.git import repository as repositories
+from filestore.integrations.git.conflicts import read_file, write_file
+from filestore.integrations.git.objects import Objects, TreeEntry
+from filestore.integrations.git.plan import Trees, message_for
+from filestore.integrations.git.run import Git
+from filestore.integrations.git.tree import GitPast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from filestore.backend import Backend
+    from filestore.integrations.git.repository import Repository
+    from filestore.model import Commit, Key, Revision
+    from filestore.query import Fields
+    from filestore.store import Store
+
+_UNDER_WAY: Final = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+_OWN_FILES: Final = (CONFIG, ".gitattributes", ".gitignore")
+_LARGE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A revision of the store, and the git commit that has it; ``fanout`` is where files were."""
+
+    revision: Revision
+    commit: str
+    fanout: int
+
+
+class StoreGit:
+    """``store.git``: the repository that the store's folder is in.  Safe for threads.
+
+    Several processes may commit at once: git's own locks decide, and the loser gets an error.
+    Git's hooks are not run.
+    """
+
+    def __init__(self, store: Store, backend: Backend) -> None:
+        self._store = store
+        self._backend = backend
+        self._mutex = threading.Lock()
+        self._batches: list[Batch] = []
+
+    def commit(self, message: str | None = None, *, full: bool = False) -> str | None:
+        """Commit to git what the store has changed since the last commit made so.
+
+        One git commit, however many of the store's it covers; its name, or None when nothing
+        has changed.  Without a message it tells which documents changed, and the messages of
+        the store's commits.  ``full`` compares every file with git instead, which finds also what
+        was edited by hand and not noticed yet; so does the first commit, and one that
+        the journal does not lead back from, or after HEAD went elsewhere.
+
+        Nothing else in the index is committed or touched.  Raises Conflict while a merge or
+        rebase is under way, or when HEAD moved meanwhile; Corrupt for a changed file that is no
+        document; GitError, NotFound, StorageError.  When it raises, HEAD is as before.
+        """
+        with self._mutex:
+            return _Committing(self._store, self._backend).run(message, full=full)
+
+    def batch(
+        self, *, every: float | None = None, on_close: bool = True, message: str | None = None
+    ) -> Batch:
+        """Commit to git by itself: every so many seconds, when the store is closed, or both.
+
+        Ends with the batch's ``close()``, or the store's.  What goes wrong in between is in its
+        ``trouble``, and the next turn tries again; the last commit's error is raised by closing.
+        """
+        batch = Batch(self.commit, every, message, on_close=on_close)
+        self._batches.append(batch)
+        return batch
+
+    def past(self, commit: str, computed: Callable[[str], Fields] | None = None) -> GitPast:
+        """What ``store.at(git=…)`` reads."""
+        repository = repositories.find(_folder(self._store))
+        return GitPast(
+            repository.root,
+            commit,
+            folder=repository.prefix,
+            revision=self._backend.revision,
+            computed=computed,
+        )
+
+    def close(self) -> None:
+        """End the batches, each with its last commit; idempotent."""
+        batches, self._batches = self._batches, []
+        for batch in batches:
+            batch.close()
+
+
+class Batch:
+    """Commits that are made by themselves; a context manager.  See :meth:`StoreGit.batch`."""
+
+    def __init__(
+        self,
+        commit: Callable[[str | None], str | None],
+        every: float | None,
+        message: str | None,
+        *,
+        on_close: bool,
+    ) -> None:
+        self._commit = commit
+        self._every = every
+        self._message = message
+        self._on_close = on_close
+        self._process = os.getpid()
+        self._ending = threading.Event()
+        self._closed = False
+        self.trouble: FilestoreError | None = None
+        self._thread: threading.Thread | None = None
+        if every is not None:
+            if every <= 0:
+                raise ValueError(f"every must be more than 0 seconds, not {every}")
+            self._thread = threading.Thread(target=self._run, name="filestore-git", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._every):
+            try:
+                self._commit(self._message)
+                self.trouble = None
+            except Closed:
+                return
+            except FilestoreError as error:
+                self.trouble = error
+
+    def close(self) -> None:
+        """Wait for a commit that is being made, and make the last one; idempotent."""
+        if self._closed or self._process != os.getpid():
+            return
+        self._closed = True
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._on_close:
+            self._commit(self._message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Committing:
+    """One commit being made."""
+
+    def __init__(self, store: Store, backend: Backend) -> None:
+        self._store = store
+        self._backend = backend
+        self._repository: Repository = repositories.find(_folder(store))
+        self._git = self._repository.git
+        self._commits: list[Commit] = []
+
+    def run(self, message: str | None, *, full: bool) -> str | None:
+        self._refuse_while_under_way()
+        revision = self._backend.revision
+        objects = Objects(self._git)
+        try:
+            head = objects.find("HEAD^{commit}")
+            keys = None if full else self._changed_keys(None if head is None else head[0])
+            paths = self._all_paths() if keys is None else self._paths_of(keys)
+            trees = Trees(objects.read, self._repository.object_format)
+            prefix = self._repository.prefix
+            files = {prefix + path: entry for path, entry in self._entries(paths).items()}
+            root = None if head is None else _tree_in(head[1])
+            tree = trees.change(root, files)
+        finally:
+            objects.close()
+        parent = None if head is None else head[0]
+        if not trees.differing:
+            if parent is not None:
+                self._remember(Position(revision, parent, self._repository.config.fanout))
+            return None
+        changed = [path[len(prefix) :] for path in trees.differing]
+        told = message if message is not None else self._told(trees, files)
+        self._write_trees(trees)
+        commit = self._make_commit(tree, parent, told)
+        self._git.run(
+            *("update-index", "--add", "--remove", "-z", "--stdin"),
+            feed=b"\0".join(map(os.fsencode, changed)),
+        )
+        self._move_head(commit, parent, told)
+        self._remember(Position(revision, commit, self._repository.config.fanout))
+        return commit
+
+    def _refuse_while_under_way(self) -> None:
+        for name, what in _UNDER_WAY.items():
+            if os.path.lexists(os.path.join(self._repository.git_dir, name)):
+                raise Conflict(
+                    f"a {what} is under way in {self._repository.root}: finish it with git"
+                    " (filestore conflicts tells what is left), or give it up, and try again",
+                    path=self._repository.root,
+                )
+
+    # -- what changed ---------------------------------------------------------------
+
+    def _changed_keys(self, head: str | None) -> set[Key] | None:
+        """The documents that commits since the position touched; None where that can't be told."""
+        position = self._position()
+        if (
+            position is None
+            or head is None
+            or position.fanout != self._repository.config.fanout
+            or position.revision > self._backend.revision
+            or self._backend.horizon > position.revision
+            or not self._leads_to(position.commit, head)
+        ):
+            return None
+        self._commits = list(self._backend.changes(position.revision))
+        return {op.key for commit in self._commits for op in commit.ops}
+
+    def _leads_to(self, commit: str, head: str) -> bool:
+        if commit == head:
+            return True
+        done = self._git.call("merge-base", "--is-ancestor", commit, head, codes=(0, 1, 128))
+        return done.returncode == 0
+
+    def _paths_of(self, keys: Iterable[Key]) -> list[str]:
+        """The files of these documents, once they are what the store has."""
+        published = False
+        paths = []
+        for key in sorted(keys):
+            path = self._repository.path_of(key)
+            if not published and not self._is_published(key, path):
+                self._backend.checkpoint()
+                published = True
+            paths.append(path)
+        return paths
+
+    def _is_published(self, key: Key, path: str) -> bool:
+        entry = self._backend.get(key)
+        raw = read_file(os.path.join(self._repository.root, path))
+        if raw is None or entry is None:
+            return raw is None and entry is None
+        return repositories.parsed(self._repository.codec, raw) == entry.data
+
+    def _all_paths(self) -> list[str]:
+        """Every document, and every file of the store's own, that is not as HEAD has it."""
+        self._backend.checkpoint()
+        told = self._git.lines(
+            *("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"),
+            *("--ignore-submodules=all", "--", "."),
+        )
+        prefix = self._repository.prefix
+        paths = (line[3:] for line in told)
+        below = [path[len(prefix) :] for path in paths if path.startswith(prefix)]
+        return [
+            path
+            for path in below
+            if path in _OWN_FILES or self._repository.key_of(path) is not None
+        ]
+
+    def _entries(self, paths: list[str]) -> dict[str, TreeEntry | None]:
+        """Each file as git is to have it, its content written; None for one that is gone."""
+        found: dict[str, TreeEntry | None] = dict.fromkeys(paths)
+        present = []
+        for path in paths:
+            full = os.path.join(self._repository.root, path)
+            raw = read_file(full)
+            if raw is None:
+                continue
+            if path not in _OWN_FILES:
+                try:
+                    self._repository.codec.parse(raw)
+                except Corrupt as error:
+                    raise Corrupt(
+                        f"{full}: {error.message}; mend it, then commit to git",
+                        key=self._repository.key_of(path),
+                        path=full,
+                        line=error.line,
+                    ) from error
+            present.append(path)
+        if present:
+            # Where it reads paths, git takes them from the top, wherever it was started.
+            prefix = self._repository.prefix
+            top = Git(self._repository.root[: -len(prefix)] if prefix else self._git.folder)
+            feed = b"".join(os.fsencode(f"{prefix}{path}\n") for path in present)
+            told = top.run("hash-object", "-w", "--stdin-paths", feed=feed)
+            for path, id in zip(present, told.split(), strict=True):
+                found[path] = TreeEntry("100644", bytes.fromhex(id.decode()))
+        return found
+
+    # -- the commit -----------------------------------------------------------------
+
+    def _told(self, trees: Trees, files: dict[str, TreeEntry | None]) -> str:
+        verbs = {}
+        for path, existed in trees.differing.items():
+            key = self._repository.key_of(path[len(self._repository.prefix) :])
+            if key is not None:
+                gone = files[path] is None
+                verbs[key] = "Delete" if gone else "Change" if existed else "Add"
+        return message_for(verbs, self._commits)
+
+    def _write_trees(self, trees: Trees) -> None:
+        with tempfile.TemporaryDirectory(prefix="filestore-git-") as folder:
+            for name, raw in trees.new.items():
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(raw)
+            # Object names do not compress, and those of a large folder take long to try.
+            large = any(len(raw) > _LARGE for raw in trees.new.values())
+            told = self._git.run(
+                *(("-c", "core.looseCompression=0") if large else ()),
+                *("hash-object", "-t", "tree", "-w", "--no-filters", "--stdin-paths"),
+                feed="".join(f"{folder}/{name}\n" for name in trees.new).encode(),
+            )
+        assert told.decode().split() == list(trees.new)
+
+    def _make_commit(self, tree: str, parent: str | None, message: str) -> str:
+        signs = self._git.call("config", "--type=bool", "--get", "commit.gpgSign", codes=(0, 1))
+        arguments = ["commit-tree", tree, "-F", "-"]
+        if parent is not None:
+            arguments += ["-p", parent]
+        if signs.stdout.strip() == b"true":
+            arguments.append("-S")
+        text = message.replace("\0", "").rstrip("\n") + "\n"
+        return self._git.run(*arguments, feed=text.encode(errors="replace")).decode().strip()
+
+    def _move_head(self, commit: str, parent: str | None, message: str) -> None:
+        subject = message.partition("\n")[0]
+        old = parent if parent is not None else "0" * len(commit)
+        done = self._git.call(
+            *("update-ref", "-m", f"commit (filestore): {subject}", "HEAD", commit, old),
+            codes=(0, 1, 128),
+        )
+        if done.returncode:
+            raise Conflict(
+                f"{self._repository.root}: somebody else committed meanwhile: try again"
+                f" ({done.stderr.decode(errors='replace').strip()})",
+                path=self._repository.root,
+            )
+
+    # -- the position ---------------------------------------------------------------
+
+    @property
+    def _place(self) -> str:
+        return os.path.join(self._repository.root, RUNTIME, "git")
+
+    def _position(self) -> Position | None:
+        raw = read_file(self._place)
+        if raw is None:
+            return None
+        try:
+            told = json.loads(raw)
+            return Position(int(told["revision"]), str(told["commit"]), int(told["fanout"]))
+        except (ValueError, KeyError, TypeError):
+            return None  # as good as none: every file is looked at
+
+    def _remember(self, position: Position) -> None:
+        told = {
+            "revision": position.revision,
+            "commit": position.commit,
+            "fanout": position.fanout,
+        }
+        if not self._store.readonly:
+            write_file(self._place, f"{json.dumps(told)}\n".encode())
+
+
+def _folder(store: Store) -> str:
+    if store.location == "memory:" or "://" in store.location:
+        raise FilestoreError(f"{store.location} is in no folder that git could keep")
+    return store.location
+
+
+def _tree_in(commit: bytes) -> str:
+    return commit.split(b"\n", 1)[0].split(b" ")[1].decode()
