@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine import record, recover
+from filestore.engine.compaction import Compactor
 from filestore.engine.fs import let_go, sync_folder
 from filestore.engine.ground import poison
 from filestore.engine.journal import Journal, SyncFailed
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from filestore.engine.writer import Writer
     from filestore.model import Key
 
-HISTORY_BYTES: Final = 64 << 20
-"""How much of the journal is kept once its documents are safe."""
-
 _MANY: Final = 256  # from here on one sync of the whole file system is cheaper
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
@@ -42,6 +40,7 @@ class Checkpointer:
         self._ground = ground
         self._reads = reads
         self._writer = writer
+        self._compactor = Compactor(ground)
         self._one_at_a_time = threading.Lock()
 
     def after_fork(self) -> None:
@@ -177,9 +176,12 @@ class Checkpointer:
                     state.set_published(moved)
                 state.set_checkpoint(end)
                 self._reads.moved(moved)
-                ground.journal.trim(end.revision, HISTORY_BYTES)
             except SyncFailed as error:
                 raise poison(ground, state, error) from error
             except OSError as error:
                 state.set_flags(state.flags | Flag.DIRTY)  # half a line may stand there
+                raise storage_error(error, ground.layout.journal, None) from error
+            try:
+                self._compactor.run(committed.revision, end.revision)
+            except OSError as error:
                 raise storage_error(error, ground.layout.journal, None) from error

@@ -1,4 +1,4 @@
-"""``filestore.yaml``: what is fixed when a store is made.  Tracked by git.
+"""``filestore.yaml``: what is fixed when a store is made, and what people set.  Tracked by git.
 
 Example::
 
@@ -12,6 +12,7 @@ Example::
 
 ``collections`` may be absent, and so may what stands below it.  ``index``: fields to index
 together, the first time that a find asks for one of them.
+What people may add: how much history is kept, see :mod:`filestore.retention`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from filestore import retention
 from filestore.errors import Corrupt, UnsupportedFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from filestore.retention import Retention
 
 FORMAT: Final = 1
 _PLAIN: Final = re.compile(
@@ -46,6 +50,7 @@ class Config:
     fanout: int
     id: str
     indexed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retention: Retention = retention.DEFAULT
 
     def encode(self) -> bytes:
         """The file of a new store, which has no settings of collections yet."""
@@ -94,7 +99,11 @@ def parse(raw: bytes, path: str) -> Config:
         raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r:.60}", path=path)
     if id is None or isinstance(id, (dict, list)) or id == "":
         raise Corrupt(f"{path}: id is missing: give the store any unique text", path=path)
-    return Config(str(codec), fanout, str(id), _indexed(fields.get("collections"), path))
+    try:
+        kept = retention.parse(fields)
+    except ValueError as error:
+        raise Corrupt(f"{path}: {error}", path=path) from error
+    return Config(str(codec), fanout, str(id), _indexed(fields.get("collections"), path), kept)
 
 
 def _indexed(collections: object, path: str) -> dict[str, tuple[str, ...]]:

@@ -319,7 +319,7 @@ def open_ground(
         readonly=readonly,
         lock_timeout=lock_timeout,
         tree=Tree(fs, layout, form),
-        journal=Journal(fs, layout, config.id),
+        journal=Journal(fs, layout, config.id, config.retention),
         lock=WriteLock(fs, layout),
     )
     try:

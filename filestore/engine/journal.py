@@ -9,9 +9,9 @@ file.  What a line says is in :mod:`filestore.engine.record`.
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
     from filestore.model import Commit
+    from filestore.retention import Retention
 
 SEGMENT_MIN: Final = 128 << 10  # what a segment has from its birth on, synced before any commit
 SEGMENT_BYTES: Final = 4 << 20  # a commit that begins beyond this begins a segment
@@ -54,13 +55,17 @@ class Journal:
     backend's mutex), and goes on beside an append.
     """
 
-    def __init__(self, fs: FileSystem, layout: Layout, store_id: str) -> None:
+    def __init__(
+        self, fs: FileSystem, layout: Layout, store_id: str, retention: Retention | None = None
+    ) -> None:
         self._fs = fs
         self._layout = layout
         self._store_id = store_id
         self._tail: Segment | None = None  # for appending
         self._size = 0  # how far the tail is known to be preallocated
         self._reader: Segment | None = None
+        self._retention = retention  # for appending
+        self._tail_begun: float | None = None
 
     def path(self, number: int) -> str:
         return f"{self._layout.journal}/{number:08d}.log"
@@ -91,7 +96,7 @@ class Journal:
         """
         number, offset = unpack(end.position)
         tail = self._open_tail(number)
-        if tail is None or offset >= SEGMENT_BYTES:
+        if tail is None or offset >= SEGMENT_BYTES or self._is_full(tail, offset, end.revision):
             try:
                 tail, offset = self.rotate(end, checkpoint=checkpoint)
             except OSError as error:
@@ -196,11 +201,28 @@ class Journal:
             return
         self._size = target
 
+    def _is_full(self, tail: Segment, offset: int, revision: int) -> bool:
+        """Whether the retention wants the next segment begun, though this one has room."""
+        retention = self._retention
+        if retention is None or revision < tail.header.first:
+            return False
+        if offset >= retention.segment_bytes(SEGMENT_BYTES, SEGMENT_MIN):
+            return True
+        commits, seconds = retention.segment_commits, retention.segment_seconds
+        if commits is not None and revision - tail.header.first + 1 >= commits:
+            return True
+        if seconds is None:
+            return False
+        if self._tail_begun is None:
+            self._tail_begun = self.begun(tail.number)
+        return self._tail_begun is not None and time.time() - self._tail_begun >= seconds
+
     def _open_tail(self, number: int) -> Segment | None:
         if self._tail is not None and self._tail.number == number:
             return self._tail
         self.close_tail()
         self._tail = self._open(number, os.O_RDWR)
+        self._tail_begun = None
         return self._tail
 
     # -- reading --------------------------------------------------------------
@@ -216,6 +238,8 @@ class Journal:
         if number == 0:
             number = 1
         expected = start.revision + 1
+        if number < last and self._open_reader(number) is None:
+            number, offset = self._begin_later(number, last, expected)
         while number <= last:
             path = self.path(number)
             segment = self._open_reader(number)
@@ -244,6 +268,14 @@ class Journal:
             if expected < void:
                 raise bad_line(path, offset + len(raw))
             number, offset = number + 1, 0
+
+    def _begin_later(self, number: int, last: int, expected: int) -> tuple[int, int]:
+        """Where to read on from the end of a segment that was dropped since."""
+        for later in range(number + 1, last + 1):
+            header = self.header(later)
+            if header is not None:
+                return (later, 0) if header.first <= expected else (number, 0)
+        return number, 0
 
     def _read_from(self, segment: Segment, offset: int, stop: int | None) -> bytes:
         if stop is None:
@@ -306,21 +338,15 @@ class Journal:
         let_go(self._fs, segment.fd)
         return segment.header
 
-    def trim(self, checkpoint: int, keep_bytes: int) -> None:
-        """Drop the oldest segments while more than ``keep_bytes`` are kept and no commit
-        after ``checkpoint`` is in them.  Under the write lock.
-        """
-        fs, numbers = self._fs, self.numbers()
-        sizes = {number: fs.lstat(self.path(number)).st_size for number in numbers}
-        total = sum(sizes.values())
-        for number, following in itertools.pairwise(numbers):
-            if total <= keep_bytes:
-                return
-            header = self.header(following)
-            if header is None or header.first > checkpoint + 1:
-                return
-            fs.unlink(self.path(number))
-            total -= sizes[number]
+    def begun(self, number: int) -> float | None:
+        """When the first commit of a segment was made; None where there is none."""
+        segment = self._open(number, os.O_RDONLY)
+        if segment is None:
+            return None
+        try:
+            return record.begun(self._fs.pread(segment.fd, 4096, 0))
+        finally:
+            let_go(self._fs, segment.fd)
 
     def close_tail(self) -> None:
         """Have the next append look anew at what it appends to.  Under the write lock."""

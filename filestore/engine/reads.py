@@ -429,6 +429,8 @@ class Reads:
             overlay = self._only_these()
         if overlay is not None:
             return overlay[0].revision - 1 if overlay else revision
+        if self._ground.config.retention.nothing:
+            return revision
         try:
             return self._history.horizon(revision)
         except OSError as error:

@@ -50,6 +50,10 @@ _MOST: Final = 1 << 63  # what the words of the shared state can tell
 _MOST_SEGMENTS: Final = 1 << 24
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
 _REVISION: Final = re.compile(rb'\{"revision":(\d{1,19}),')
+_BEGUN: Final = re.compile(
+    rb'[^\n]*\n(?:[0-9a-f]{8} \{"checkpoint":[^\n]*\n)*'
+    rb'[0-9a-f]{8} \{"revision":\d+,"synced":\d+,"time":([0-9.eE+-]+),'
+)
 # Canonical documents have their keys sorted, and so can't hold this; texts have quotes escaped.
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
 _dumps = orjson.dumps
@@ -169,6 +173,12 @@ def revision_of(payload: bytes) -> int:
     """
     match = _REVISION.match(payload)
     return _number(int(match[1]) if match else orjson.loads(payload)["revision"])
+
+
+def begun(raw: bytes) -> float | None:
+    """The time of the first commit in a segment that begins so; None where there is none."""
+    match = _BEGUN.match(raw)
+    return float(match[1]) if match else None
 
 
 def names_in(payload: bytes) -> Iterator[bytes]:

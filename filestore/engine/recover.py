@@ -81,10 +81,19 @@ def _finish(ground: Ground, state: State) -> None:
     committed = state.committed
     if committed.revision or committed.position:
         ground.journal.erase(committed, sync=True)
+    _drop_unused(ground, unpack(committed.position)[0])
     publish_pending(ground, state)
     sweep(ground)
     state.set_flags(Flag(0))
     state.clear_holder()
+
+
+def _drop_unused(ground: Ground, last: int) -> None:
+    """Drop a segment that was begun and never used: one that goes on before it would be void."""
+    for number in ground.journal.numbers():
+        if number > last:
+            ground.journal.close_tail()
+            ground.fs.unlink(ground.journal.path(number))
 
 
 def publish_pending(ground: Ground, state: State) -> None:

@@ -154,6 +154,9 @@ class _Reader:
         if self._gap is not None and self._sound:
             lost = self.end.revision + 1
             self._missing(self._gap.path, self._gap.offset, lost, lost, self._gap.reason)
+        if first.first <= self.checkpoint.revision + 1:
+            # A checkpoint that was written later than the header: what lies before was dropped.
+            self._damage = [one for one in self._damage if one.last >= first.first or not one.last]
 
     def commits(self) -> list[Commit]:
         return [commit for commit, _ in self._commits if commit.revision > self.checkpoint.revision]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import filestore
+from filestore import retention
 from filestore.codec import canonical
-from filestore.engine import checkpoint, journal
+from filestore.engine import journal
 from filestore.engine.files import FileBackend
 from filestore.errors import Corrupt, HistoryGone
 from filestore.model import Edit, Key
@@ -82,7 +83,7 @@ def test_the_past_is_read_where_nobody_may_write(tmp_path: Path) -> None:
 def test_what_was_trimmed_away_is_gone_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "HISTORY_BYTES", 0)
+    monkeypatch.setattr(retention, "DEFAULT", retention.Retention(bytes=0))
     with filestore.open(tmp_path / "state") as store:
         volumes = store["volumes"]
         volumes["quiet"] = {"n": -1}
@@ -148,3 +149,95 @@ def test_a_documents_changes_are_not_sought_in_the_rest_of_the_journal(
     list(backend.changes(backend.revision - 1, KEYS[1]))
     assert sum(read[len(found) :]) < 4096  # the new lines, once
     backend.close()
+
+
+def settings(root: Path, line: str) -> None:
+    """Add a line to a store's settings."""
+    with (root / "filestore.yaml").open("a") as file:
+        file.write(line + "\n")
+
+
+def test_the_newest_commits_are_kept_and_not_many_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FEED_SECONDS", -1.0)
+    monkeypatch.setattr(retention, "LEAST_COMMITS", 4)
+    root = tmp_path / "state"
+    filestore.open(root).close()
+    settings(root, "retention: {revisions: 80}")
+    with filestore.open(root) as store:
+        for number in range(300):
+            store["volumes"][f"v{number % 3}"] = {"n": number}
+            if number % 7 == 0:
+                store.checkpoint()
+        store.checkpoint()
+        assert 80 <= store.revision - store.horizon <= 80 + 10 + 7
+        for revision in (store.horizon, store.revision - 80):
+            with store.at(revision=revision) as past:
+                assert len(past["volumes"]) == 3
+        assert store.check() == []
+        assert len(list(store.changes())) == store.revision - store.horizon
+
+
+def test_old_commits_go_when_younger_ones_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "state"
+    filestore.open(root).close()
+    settings(root, "retention: {age: 1d}")
+    now = [1_700_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    with filestore.open(root) as store:
+        for hour in range(100):
+            now[0] += 3600
+            store["volumes"]["v"] = {"hour": hour}
+            store.checkpoint()
+        assert 24 <= store.revision - store.horizon <= 24 + 6
+        assert min(change.time for change in store.changes()) <= now[0] - 86400
+        assert store.check() == []
+
+
+def test_a_store_without_history_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "FEED_SECONDS", -1.0)
+    root = tmp_path / "state"
+    filestore.open(root).close()
+    settings(root, "history: none")
+    with filestore.open(root) as store, filestore.open(root, readonly=True) as other:
+        seen: list[int] = []
+        for number in range(300):
+            store["volumes"]["v"] = {"n": number}
+            seen += [change.revision for change in other.changes(seen[-1] if seen else 0)]
+            if number % 50 == 49:
+                store.checkpoint()
+        store.checkpoint()
+        assert seen == [*range(1, 301)]
+        assert store.horizon == store.revision == 300
+        assert len(segments(root)) <= 2
+        with store.at(revision=300) as past:
+            assert past["volumes"]["v"] == {"n": 299}
+        for look in (lambda: store.at(revision=299), lambda: store.undo(300)):
+            with pytest.raises(HistoryGone):
+                look()
+        assert [one.revision for one in store.blame("volumes", "v")] == [None]
+        assert store.check() == []
+    with filestore.open(root) as store:
+        assert store["volumes"]["v"] == {"n": 299}
+        assert store["volumes"].put("v", {}) == 301
+
+
+def test_readers_go_on_while_segments_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DEFAULT", retention.Retention(bytes=4 * 131072))
+    with filestore.open(tmp_path / "state") as store, filestore.open(tmp_path / "state") as other:
+        with other.snapshot() as view:
+            for number in range(60):
+                store["volumes"]["v"] = {"n": number, "padding": "x" * 900}
+                store.checkpoint()
+                feed = other.changes(store.horizon)
+                first = next(feed)
+                assert first.revision == store.horizon + 1
+                assert other["volumes"]["v"]["n"] == number
+                assert other.revision == number + 1
+            assert list(view["volumes"]) == []
+        assert store.horizon > 10

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import filestore
-from filestore.engine import checkpoint, journal
+from filestore import retention
+from filestore.engine import journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[filestore.Store]:
     """A handle that has a document in its cache, and knows nothing of what came after."""
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 4096)
-    monkeypatch.setattr(checkpoint, "HISTORY_BYTES", 0)
+    monkeypatch.setattr(retention, "DEFAULT", retention.Retention(bytes=0))
     with filestore.open(tmp_path / "state") as busy, filestore.open(tmp_path / "state") as idle:
         busy["volumes"]["a"] = {"number": -1}
         assert idle["volumes"]["a"] == {"number": -1}
