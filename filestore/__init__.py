@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         Severity,
     )
     from filestore.past import Past
+    from filestore.plan import Plan
     from filestore.resources.backend import Backend, list_supported_drivers, setup
     from filestore.resources.connection import Connection
     from filestore.resources.connector import get_connector_properties
@@ -109,6 +110,7 @@ __all__ = [
     "Op",
     "Origin",
     "Past",
+    "Plan",
     "Problem",
     "ReadCollection",
     "ReadOnly",
@@ -156,6 +158,7 @@ _HOMES: Final = {
     "Blame": "blame",
     **dict.fromkeys(("Migration", "migrate"), "migration"),
     "Past": "past",
+    "Plan": "plan",
     "Store": "store",
     "Subscription": "subscription",
     "Transaction": "transaction",

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filestore.blame import Blame, blame
 from filestore.collection import Collection
-from filestore.errors import FilestoreError
+from filestore.errors import Conflict, FilestoreError
 from filestore.index import Indexes
 from filestore.model import Edit, Key
 from filestore.past import Kept, Past, commit_of
+from filestore.plan import make
 from filestore.query import Computed
 from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
 from filestore.undo import undo
+from filestore.unrecorded import Unrecorded, unrecorded
 from filestore.view import View
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from filestore.integrations.git.commits import StoreGit
     from filestore.model import Change, Commit, Document, Problem, Revision
     from filestore.past import PastGround
+    from filestore.plan import Documents, Plan
     from filestore.query import Fields, Query
 
 
@@ -224,6 +227,48 @@ class Store:
                 return self._backend.changes(revision, key)
 
             tx.apply([Edit(op.key, after) for op, after in undo(commit, now, later)])
+        return tx.made
+
+    def unrecorded(self) -> Iterator[Unrecorded]:
+        """Documents that were edited by hand and that no commit tells of yet, by key.
+
+        Costs as the history is long.  See :func:`filestore.unrecorded.unrecorded`.
+        """
+        return unrecorded(self._backend)
+
+    def plan(self, wanted: Documents, *, delete: bool = False) -> Plan:
+        """What it takes to give this store the documents of ``wanted``; changes nothing.
+
+        ``wanted`` is another store, a moment of one, or a dict of dicts of documents.  ``delete``:
+        what is not there goes, in the collections that are there; else it stays.
+        Raises InvalidDocument for what cannot be stored, and what reading raises.
+        """
+        with self.snapshot() as view:
+            return make(view.revision, view, wanted, delete=delete)
+
+    def apply(
+        self, plan: Plan, *, message: str | None = None, actor: str | None = None
+    ) -> Revision | None:
+        """Carry out a plan as one commit; returns the revision that this made.
+
+        None where the plan changes nothing, and inside a transaction.  Raises Conflict, which
+        names them, when documents that the plan has seen are not as it saw them: make it anew.
+        """
+        with self.transaction(message=message, actor=actor) as tx:
+            seen = {step.key: step.etag for step in plan.steps}
+            stale = []
+            for key, etag in {**plan.unchanged, **seen}.items():
+                entry = tx.get(key)
+                if (None if entry is None else entry.etag) != etag:
+                    stale.append(key)
+            if stale:
+                more = f" and {len(stale) - 5} more" if len(stale) > 5 else ""
+                raise Conflict(
+                    f"the plan is stale: {', '.join(map(str, stale[:5]))}{more} changed since"
+                    " it was made; make it anew",
+                    keys=stale,
+                )
+            tx.apply([Edit(step.key, step.after) for step in plan.steps])
         return tx.made
 
     def changes(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from filestore import __version__
+from filestore.cli.comparing import apply, diff
 from filestore.cli.conflicts import conflicts, resolve
 from filestore.cli.demo import demo
 from filestore.cli.editing import edit
@@ -144,8 +145,10 @@ for command in (
     log,
     show,
     blame,
+    diff,
     undo,
     restore,
+    apply,
     check,
     repair,
     stats,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from filestore.codec import canonical, etag_of
-from filestore.errors import Closed, Conflict, NotFound
+from filestore.errors import Closed, Conflict, InvalidDocument, NotFound
+from filestore.plan import Plan
 
 if TYPE_CHECKING:
     from filestore import Store
@@ -265,6 +267,71 @@ class HistoryContract:
                 copies.append(copies[-2])
         assert done > 10
         assert refused > 3
+
+    # --- plan and apply
+
+    def test_a_plan_makes_the_store_like_another(self, store: Store) -> None:
+        volumes = store["volumes"]
+        volumes.update({"same": ONE, "other": ONE, "extra": ONE})
+        store["snapshots"]["s"] = ONE
+        wanted = {"volumes": {"same": ONE, "other": TWO, "new": ONE}, "notes": {"n": TWO}}
+        plan = store.plan(wanted, delete=True)
+        assert store.revision == 2
+        assert [(str(step.key), step.kind) for step in plan.steps] == [
+            ("notes/n", "create"),
+            ("volumes/new", "create"),
+            ("volumes/other", "update"),
+            ("volumes/extra", "delete"),
+        ]
+        assert [each.field for each in plan.steps[2].diff] == ["size"]
+        assert plan.counts == {"create": 2, "update": 1, "delete": 1, "unchanged": 1}
+        assert store.apply(plan, message="sync", actor="bob") == 3
+        assert everything(store) == {**wanted, "snapshots": {"s": ONE}}
+        assert {(change.message, change.actor) for change in store.changes(2)} == {("sync", "bob")}
+        assert store.plan(wanted, delete=True).steps == ()
+        assert store.apply(store.plan(wanted)) is None
+
+    def test_what_a_source_does_not_have_stays_unless_asked(self, store: Store) -> None:
+        store["volumes"].update({"a": ONE, "b": ONE})
+        store.apply(store.plan({"volumes": {"a": TWO}}))
+        assert everything(store) == {"volumes": {"a": TWO, "b": ONE}}
+
+    def test_a_plan_is_carried_out_after_being_written_down(self, store: Store) -> None:
+        store["volumes"].update({"a": ONE, "b": ONE, "same": ONE})
+        plan = store.plan({"volumes": {"a": TWO, "c": ONE, "same": ONE}}, delete=True)
+        again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+        assert again.counts == plan.counts
+        assert again.unchanged == plan.unchanged
+        store.apply(again)
+        assert everything(store) == {"volumes": {"a": TWO, "c": ONE, "same": ONE}}
+
+    @pytest.mark.parametrize("id", ["a", "b", "c", "same"])
+    def test_a_stale_plan_is_refused_and_names_what_changed(self, store: Store, id: str) -> None:
+        volumes = store["volumes"]
+        volumes.update({"a": ONE, "b": ONE, "same": ONE})
+        plan = store.plan({"volumes": {"a": TWO, "c": ONE, "same": ONE}}, delete=True)
+        volumes["unseen"] = ONE
+        volumes[id] = {"size": 9}
+        before = everything(store)
+        with pytest.raises(Conflict, match="stale") as caught:
+            store.apply(plan)
+        assert [str(key) for key in caught.value.keys] == [f"volumes/{id}"]
+        assert everything(store) == before
+
+    def test_a_plan_can_go_back_to_a_revision(self, store: Store) -> None:
+        moves = random.Random(8)
+        for _ in range(20):
+            scribble(store, moves)
+        store["c"]["keeps the collection"] = ONE
+        with store.at(revision=10) as past:
+            copy = everything(past)
+            store.apply(store.plan(past, delete=True))
+        for name, documents in copy.items():
+            assert dict(store[name]) == documents
+
+    def test_what_cannot_be_stored_cannot_be_planned(self, store: Store) -> None:
+        with pytest.raises(InvalidDocument, match="volumes/a"):
+            store.plan({"volumes": {"a": {"size": float("nan")}}})
 
     # --- blame
 

@@ -1,0 +1,133 @@
+"""Documents from anywhere: a revision, another store, a folder of files, a dump."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import filestore
+from filestore.cli.target import MARK, open_store
+from filestore.cli.values import parse
+from filestore.codec import MAX_BYTES
+from filestore.engine.fs import FileSystem
+from filestore.engine.layout import Layout
+from filestore.errors import InvalidDocument, NotFound
+from filestore.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filestore.model import Document
+    from filestore.plan import Documents
+
+_FORMS: Final = {".json": "json", ".yaml": "yaml"}
+
+
+@contextmanager
+def documents(source: str, location: str | None) -> Iterator[Documents]:
+    """The documents that an argument names; ``location`` is the store that revisions are of.
+
+    Raises NotFound, InvalidDocument, and whatever opening a store raises.
+    """
+    if source.isdecimal():
+        with open_store(location, readonly=True) as store, store.at(revision=int(source)) as past:
+            yield past
+    elif "://" in source or os.path.lexists(os.path.join(source, MARK)):
+        with filestore.open(source, readonly=True, create=False, watch=False) as store:
+            yield store
+    elif os.path.isdir(source):
+        yield Folder(source)
+    else:
+        found = read_dump(source)
+        if isinstance(found, Plan):
+            raise InvalidDocument(f"{source}: is a plan; filestore apply carries it out")
+        yield found
+
+
+class Folder(Mapping[str, "Mapping[str, Document]"]):
+    """A folder with a folder for each collection, and in it a file for each document.
+
+    As in a store, but with no settings; JSON and YAML side by side.
+    """
+
+    def __init__(self, path: str) -> None:
+        root = os.path.abspath(path)
+        self._fs = FileSystem()
+        self._layouts = [Layout(root, suffix, 0) for suffix in _FORMS]
+        self._names = sorted(
+            {name for layout in self._layouts for name in layout.collections(self._fs)}
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, collection: str) -> Mapping[str, Document]:
+        found: dict[str, Document] = {}
+        for layout in self._layouts:
+            for id in layout.ids(self._fs, collection):
+                path = layout.path((collection, id))
+                if id in found:
+                    raise InvalidDocument(f"{path}: the document is there as JSON and as YAML")
+                with open(path, "rb") as file:
+                    found[id] = parse(file.read(MAX_BYTES + 1), _FORMS[layout.suffix], path)
+        return found
+
+
+def read_dump(source: str) -> dict[str, dict[str, Document]] | Plan:
+    """Lines of JSON with ``collection``, ``id`` and ``document``, as ``ls --json`` writes them.
+
+    Or a plan.  ``-`` is standard input.  Raises InvalidDocument, NotFound.
+    """
+    if source == "-":
+        if sys.stdin is None:
+            raise click.UsageError("there is no standard input")
+        raw = sys.stdin.buffer.read()
+    else:
+        try:
+            with open(source, "rb") as file:
+                raw = file.read()
+        except FileNotFoundError:
+            raise NotFound(
+                f"{source}: is no revision, and there is no such store, folder or file", path=source
+            ) from None
+    found: dict[str, dict[str, Document]] = {}
+    for number, line in enumerate(raw.splitlines(), 1):
+        if line.strip():
+            value = _value(line, f"{source}, line {number}")
+            if "plan" in value:
+                return Plan.from_json(value)
+            collection, id, document = _fields(value, f"{source}, line {number}")
+            if id in found.setdefault(collection, {}):
+                raise InvalidDocument(f"{source}, line {number}: {collection}/{id} once more")
+            found[collection][id] = document
+    return found
+
+
+def _value(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocument(f"{where}: is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidDocument(f"{where}: is no object")
+    return value
+
+
+def _fields(value: dict[str, Any], where: str) -> tuple[str, str, Document]:
+    collection, id, document = (value.get(name) for name in ("collection", "id", "document"))
+    if isinstance(collection, str) and isinstance(id, str) and isinstance(document, dict):
+        return collection, id, document
+    if isinstance(collection, str) and isinstance(id, str) and "error" in value:
+        raise InvalidDocument(f"{where}: {collection}/{id} could not be read when it was dumped")
+    raise InvalidDocument(
+        f"{where}: needs collection, id and document (as of ls COLLECTION --json)"
+    )
