@@ -198,7 +198,7 @@ class Store:
             document = self[collection][id]
             if self._backend.revision == revision:
                 break  # else the document may be newer than what is told of it
-        changes = self.changes(0, collection, id)
+        changes = self.changes(self.horizon, collection, id)
         return blame(document, (each for each in changes if each.revision <= revision))
 
     def undo(
