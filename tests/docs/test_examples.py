@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 import pytest
 
+import filestore
+
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
@@ -147,7 +149,15 @@ def commands(text: str) -> list[tuple[str, str]]:
     return found
 
 
+@pytest.fixture
+def taken_down():
+    """The cinderlib interface is set up once in a process: each file begins anew."""
+    yield
+    filestore.Backend.global_teardown()
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.usefixtures("taken_down")
 def test_examples_do_what_they_say(file, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
