@@ -53,12 +53,26 @@ class Indexing(Protocol):
         """The fields that the store's settings want indexed, by collection."""
 
     def edited(self, collection: str) -> Collection[str] | None:
-        """The ids whose documents may be other than observers were told.
+        """The ids whose documents may be other than observers were told, by commit or by edit.
 
-        Those are what was edited from outside and is not recorded yet, and what cannot be read.
-        An edit that :meth:`Backend.get` has shown counts until a commit has told of it, or
-        for good when it was taken back before.  None where edits are found only by
+        Those are what was edited from outside and nobody was told of, and what cannot be read.
+        An edit that :meth:`Backend.get` has shown counts until a commit or an edit was told,
+        or for good when it was taken back before.  None where edits are found only by
         looking at each document.  Cheap: every find asks.
+        """
+
+    @property
+    def settling(self) -> bool:
+        """Whether what was edited before is being looked for, and will be told soon.
+
+        Until then :meth:`edited` says None, and who has much to look at may do without.
+        """
+
+    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+        """Tell ``observer`` of documents, by collection and id, that may have been edited.
+
+        It must be quick and must not call back; it is called from any thread, and dropped when
+        the backend is closed.
         """
 
     def point(self) -> tuple[Revision, str] | None:
@@ -93,6 +107,13 @@ class InMemory:
 
     def edited(self, collection: str) -> Collection[str] | None:  # noqa: ARG002  # the protocol's
         return ()
+
+    @property
+    def settling(self) -> bool:
+        return False
+
+    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+        """Nothing is edited here."""
 
     def point(self) -> tuple[Revision, str] | None:
         return None

@@ -134,7 +134,7 @@ class ReadCollection(Mapping[str, "Document"]):
         entry = self._ground.get((self._name, id))
         if entry is None:
             raise self._missing(id)
-        return Record(Key(self._name, id), decode(entry.data), entry, revision)
+        return Record(self._name, id, decode(entry.data), entry, revision)
 
     def find(
         self, on_corrupt: Callable[[Unreadable], object] | None = None, /, **fields: Any
@@ -175,7 +175,7 @@ class ReadCollection(Mapping[str, "Document"]):
                     elif passes is None or passes(entry.data):
                         document = decode(entry.data)
                         if met(document):
-                            found.append(Record(Key(name, id), document, entry, revision))
+                            found.append(Record(name, id, document, entry, revision))
         return found
 
     def __contains__(self, id: object) -> bool:

@@ -103,17 +103,24 @@ class Record:
     to decode.
     """
 
-    __slots__ = ("_hashed", "document", "key", "revision")
+    __slots__ = ("_collection", "_hashed", "_id", "document", "revision")
 
-    key: Final[Key]
     document: Final[Document]
     revision: Final[Revision]
 
-    def __init__(self, key: Key, document: Document, hashed: Hashed, revision: Revision) -> None:
-        self.key = key
+    def __init__(
+        self, collection: str, id: str, document: Document, hashed: Hashed, revision: Revision
+    ) -> None:
+        self._collection = collection
+        self._id = id
         self.document = document
         self.revision = revision
         self._hashed = hashed
+
+    @property
+    def key(self) -> Key:
+        """The document's key."""
+        return Key(self._collection, self._id)
 
     @property
     def etag(self) -> Etag:

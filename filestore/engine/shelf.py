@@ -20,7 +20,7 @@ from filestore.engine.tree import make_folder
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from filestore.engine.fs import FileSystem
     from filestore.engine.ground import Ground
@@ -41,6 +41,7 @@ class Shelf:
         self._reads = reads
         self._folder = f"{ground.layout.root}/{RUNTIME}/index"
         self._names = itertools.count()
+        self._observers: list[Callable[[str, str], None]] = []
 
     @property
     def declared(self) -> Mapping[str, Sequence[str]]:
@@ -49,6 +50,14 @@ class Shelf:
     def edited(self, collection: str) -> Collection[str] | None:  # noqa: ARG002  # the protocol's
         # Without a watcher an edit is found by looking at the file, and in no other way.
         return None
+
+    @property
+    def settling(self) -> bool:
+        return False
+
+    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+        # One for each store over this handle; a child of a fork asks again.
+        self._observers = [*(each for each in self._observers if each != observer), observer]
 
     def point(self) -> tuple[Revision, str] | None:
         mark = self._reads.mark

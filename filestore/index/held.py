@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.index.image import Hashes, hash_of
 from filestore.query import ABSENT, bytes_of, value_in
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from filestore.model import Commit, Document, Revision
     from filestore.query import Source
 
+Mark: TypeAlias = "tuple[Revision, int]"
+
 _MEMO: Final = 4096  # values whose hash is remembered while an index is made
 
 
@@ -22,9 +24,10 @@ class Held:
     """The index of one collection, and what is to be looked at before it is asked.
 
     ``lock`` is held while it is asked or brought up to date.  ``marks`` has the ids of
-    documents that were written, each with the newest revision that did; ``tracked``: whether
-    they are noted.  The index is of ``epoch``, and good while that is ``lost``: how often
-    the backend could not tell what changed.
+    documents that were written, each with the newest revision that did and the number of the
+    last edit from outside that may have; ``tracked``: whether they are noted.  The index is of
+    ``epoch``, and good while that is ``lost``: how often the backend could not tell what
+    changed.  ``believing``: whether what was kept may be used.
     """
 
     __slots__ = (
@@ -47,7 +50,7 @@ class Held:
         self.lock = threading.Lock()
         self.layered: Layered | None = None
         self.columns: dict[Source, int] = {}
-        self.marks: dict[str, Revision] = {}
+        self.marks: dict[str, Mark] = {}
         self.unread: set[str] = set()
         self.tracked = False
         self.epoch = 0
@@ -65,7 +68,7 @@ class Held:
     def mark(self, commit: Commit) -> None:
         for key, _, _ in commit.ops:
             if key.collection == self.collection:
-                self.marks[key.id] = commit.revision
+                self.marks[key.id] = commit.revision, 0
 
 
 class Extract:

@@ -9,13 +9,14 @@ quick an answer is, and never what it is.  It rests on four things:
   next to nothing.  The next find reads the marked documents.
 * X2 A mark is taken off only by reading the document when its commit is visible.
 * X3 A document that could not be read is a candidate until it is written again.
-* X4 What the backend says may have been edited unseen is a candidate.
+* X4 What the backend says may have been edited unseen is a candidate, or marked.
 
 So a find sees every commit that returned before it began (C1).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import weakref
@@ -63,6 +64,7 @@ class Indexes:
         self._subscribing = threading.Lock()
         self._unsubscribe: Callable[[], None] | None = None
         self._last: Sequence[Commit] = ()
+        self._edits = itertools.count(1)
         _all.add(self)
 
     def define(self, collection: str, computed: Computed) -> None:
@@ -83,7 +85,7 @@ class Indexes:
         if indexing is None or not query.wanted:
             return None
         edited = indexing.edited(collection)
-        if edited is None:
+        if edited is None and not indexing.settling:
             return None
         if self._unsubscribe is None:
             self._subscribe()
@@ -91,6 +93,13 @@ class Indexes:
         if held is None:
             held = self._held.setdefault(collection, Held(collection))
         with held.lock:
+            if edited is None:
+                # Looking at few documents is soon done, and sees what was edited meanwhile.
+                if held.layered is None or held.epoch != held.lost:
+                    self._restore(held)
+                if held.layered is None or held.layered.count < _WORTH_KEEPING:
+                    return None
+                edited = ()
             try:
                 found = self._candidates(held, query)
             except Damaged:
@@ -220,7 +229,7 @@ class Indexes:
             return False
         with self._marking:
             for id, revision in marks.items():
-                held.marks[id] = max(revision, held.marks.get(id, 0))
+                held.marks.setdefault(id, (revision, 0))
         return True
 
     def _look(
@@ -244,7 +253,7 @@ class Indexes:
     def _read_marked(self, held: Held, layered: Layered, revision: Revision) -> None:
         """Read what was written up to ``revision``."""
         assert self._indexing is not None
-        due = {id: at for id, at in held.marks.copy().items() if at <= revision}
+        due = {id: mark for id, mark in held.marks.copy().items() if mark[0] <= revision}
         ids = list(due)
         extract = Extract(tuple(held.columns), layered.salt)
         for begin in range(0, len(ids), BULK):
@@ -278,7 +287,7 @@ class Indexes:
             revision == held.kept_revision and not (layered.changed or held.marks)
         ):
             return
-        if any(at <= revision for at in held.marks.copy().values()):
+        if any(at <= revision for at, _ in held.marks.copy().values()):
             self._read_marked(held, layered, revision)
         layered.settle()
         kept = Kept(layered, tuple(held.columns), tuple(held.unread), revision, held.kept_id)
@@ -300,6 +309,8 @@ class Indexes:
     def _subscribe(self) -> None:
         with self._subscribing:
             if self._unsubscribe is None:
+                if self._indexing is not None:
+                    self._indexing.on_edit(self._edited)
                 self._unsubscribe = self._backend.subscribe(self._observe)
 
     def _observe(self, commits: Sequence[Commit] | None) -> None:
@@ -315,7 +326,15 @@ class Indexes:
                 for key, _, _ in commit.ops:
                     held_or_none = self._held.get(key.collection)
                     if held_or_none is not None and held_or_none.tracked:
-                        held_or_none.marks[key.id] = commit.revision
+                        held_or_none.marks[key.id] = commit.revision, 0
+
+    def _edited(self, collection: str, id: str) -> None:
+        """Mark what may have been edited from outside; a number of its own tells each apart."""
+        held = self._held.get(collection)
+        if held is not None and held.tracked:
+            with self._marking:
+                revision, _ = held.marks.get(id, (0, 0))
+                held.marks[id] = revision, next(self._edits)
 
     # -- the rest ----------------------------------------------------------------------
 

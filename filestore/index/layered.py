@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MIN_RECENT: Final = 1024
 _MIN_UPPER: Final = 4096
+_LOOKS: Final = 64  # look-ups after which it is worth checking mapped images whole
 _WORTH_MEETING: Final = 16  # candidates; fewer are read sooner than compared
 _RECENT_COST: Final = 500  # bytes of a document among the newest, roughly, beside 250 a field
 _RECENT_FIELD_COST: Final = 250
@@ -39,6 +40,7 @@ class Layered:
         self._by_hash: list[dict[int, dict[str, None]]] = [{} for _ in range(self._columns)]
         self.lower_changed = False
         self.upper_changed = False
+        self._looks = _LOOKS
 
     @property
     def count(self) -> int:
@@ -89,6 +91,9 @@ class Layered:
 
         ``wanted``: columns with canonical bytes, at least one.
         """
+        self._looks -= 1
+        if not self._looks:
+            self.lower, self.upper = self.lower.whole(), self.upper.whole()
         if len(wanted) == 1:
             ((column, data),) = wanted
             digest = hash_of(data, self.salt)

@@ -42,7 +42,6 @@ MAGIC: Final = b"fsindex\x01"
 _HEAD: Final = struct.Struct("=8sQII")
 _SHIFT: Final = 13  # pages of 8 KiB
 _PAGE: Final = 1 << _SHIFT
-_LOOKS: Final = 64  # look-ups in a column before it is checked whole, to be quicker
 _MANY: Final = 256  # ids that are worth checking all
 
 
@@ -135,7 +134,7 @@ def _decode(data: memoryview, fields: dict[str, Any], begin: int) -> tuple[Heade
 class MappedImage(Image):
     """An image in bytes that others could have touched: each page is checked when it is used."""
 
-    __slots__ = ("_body", "_looks", "_pages", "_sizes", "_sound", "_starts")
+    __slots__ = ("_body", "_pages", "_sizes", "_sound", "_starts")
 
     def __init__(
         self, body: memoryview, sizes: Sequence[int], starts: Sequence[int], pages: memoryview
@@ -147,7 +146,6 @@ class MappedImage(Image):
         self._starts = starts
         self._pages = pages
         self._sound = bytearray(len(pages))
-        self._looks = [_LOOKS] * len(sizes)
 
     def only(self, columns: Iterable[int]) -> Image:
         """The same with some of the columns, in this order."""
@@ -161,13 +159,11 @@ class MappedImage(Image):
             self._pages,
         )
 
+    def whole(self) -> Image:
+        self.check()
+        return Image(self.offsets, self.text, self.columns)
+
     def span(self, column: int, digest: int) -> tuple[int, int]:
-        if not self._looks[column + 2]:
-            return super().span(column, digest)
-        self._looks[column + 2] -= 1
-        if not self._looks[column + 2]:
-            self._check_part(column + 2)
-            return super().span(column, digest)
         low = self._bisect(column, digest << 32, 0)
         entries = self.columns[column]
         high, most = low, min(low + FEW, len(entries))
@@ -200,23 +196,18 @@ class MappedImage(Image):
 
     def ids(self, rows: Iterable[int]) -> list[str]:
         rows = list(rows)
-        if self._looks[0]:
-            if len(rows) > _MANY:
-                self._check_part(0)
-                self._check_part(1)
-            else:
-                for row in rows:
-                    self._check(0, 4 * row, 4 * row + 8)
-                    self._check(1, self.offsets[row], self.offsets[row + 1])
+        if len(rows) > _MANY:
+            self._check(0, 0, self._sizes[0])
+            self._check(1, 0, self._sizes[1])
+        else:
+            for row in rows:
+                self._check(0, 4 * row, 4 * row + 8)
+                self._check(1, self.offsets[row], self.offsets[row + 1])
         return super().ids(rows)
 
     def check(self) -> None:
-        for part in range(len(self._sizes)):
-            self._check_part(part)
-
-    def _check_part(self, part: int) -> None:
-        self._check(part, 0, self._sizes[part])
-        self._looks[part] = 0
+        for part, size in enumerate(self._sizes):
+            self._check(part, 0, size)
 
     def _check(self, part: int, begin: int, end: int) -> None:
         """Check the pages that bytes of a part stand in.  Raises Damaged."""

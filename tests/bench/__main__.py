@@ -9,11 +9,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import calls, imports, private_data, reads, writes
+from tests.bench import calls, finds, imports, private_data, reads, writes
 from tests.bench.runner import Row, table
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["writes", "reads", "open", "memory", "calls", "imports", "private_data"]
+PARTS = ["writes", "reads", "open", "memory", "finds", "calls", "imports", "private_data"]
 DATA = "a folder on the file system to measure (default: %(default)s)"
 
 
@@ -54,6 +54,8 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
                 rows += reads.opening(data, rounds, sizes)
             case "memory":
                 rows += reads.memory(data)
+            case "finds":
+                rows += finds.run(data, rounds, sizes)
             case "private_data":
                 rows += private_data.run(data, rounds)
             case "calls":

@@ -143,10 +143,10 @@ def memory(data: Path, count: int = 10_000) -> list[Row]:
     with filestore.open(path) as store, no_collection():
         volumes = store["volumes"]
         ids = [volume_id(index) for index in range(count)]
-        before = _resident()
+        before = resident()
         for id in ids:
             volumes[id]
-        grown = _resident() - before
+        grown = resident() - before
     return [
         Row(
             f"memory of a cached document ({count:,} of them)",
@@ -157,6 +157,6 @@ def memory(data: Path, count: int = 10_000) -> list[Row]:
     ]
 
 
-def _resident() -> int:
+def resident() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * 4096

@@ -21,7 +21,7 @@ from filestore.model import Edit
 from tests.values import values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from filestore.backend import Entry, Indexing, Unreadable
     from filestore.model import Commit, Document
@@ -38,6 +38,8 @@ class Watched(MemoryBackend):
         self.unseen: dict[str, Entry] = {}
         self.tells = True
         self.fields = declared or {}
+        self.settling = False
+        self.editing: list[Callable[[str, str], None]] = []
 
     @property
     def indexing(self) -> Indexing | None:
@@ -59,6 +61,13 @@ class _Told(InMemory):
     @property
     def declared(self) -> Mapping[str, Sequence[str]]:
         return self._backend.fields
+
+    @property
+    def settling(self) -> bool:
+        return self._backend.settling
+
+    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+        self._backend.editing.append(observer)
 
     def edited(self, collection: str) -> Collection[str] | None:
         return list(self._backend.unseen) if self._backend.tells else None
@@ -163,6 +172,32 @@ def test_an_edit_that_an_index_saw_may_be_taken_back_unrecorded(
     assert ids(store, name="v8") == ["8"]
 
 
+def test_what_is_told_to_be_edited_is_read_again(store: Store, backend: Watched) -> None:
+    assert ids(store, name="v7") == ["7"]
+    before = entry_of(backend, "7")
+    for entry, found in ((entry_of(backend, "8"), ["7", "8"]), (before, ["8"])):
+        backend._documents["volumes"]["7"] = entry
+        for observer in backend.editing:
+            observer("volumes", "7")
+            observer("other", "7")
+        assert ids(store, name="v8") == found
+    assert ids(store, name="v7") == ["7"]
+
+
+def test_while_edits_are_looked_for_only_a_large_index_answers(
+    store: Store, backend: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ids(store, name="v7") == ["7"]
+    backend.tells, backend.settling = False, True
+    backend.read.clear()
+    assert ids(store, name="v7") == ["7"]
+    assert len(backend.read) == 100
+    monkeypatch.setattr(indexes_module, "_WORTH_KEEPING", 100)
+    backend.read.clear()
+    assert ids(store, name="v7") == ["7"]
+    assert backend.read == ["7"]
+
+
 def test_without_a_backend_that_tells_of_edits_everything_is_looked_at(
     store: Store, backend: Watched
 ) -> None:
@@ -198,9 +233,9 @@ def test_a_commit_that_was_told_and_is_not_visible_changes_no_answer(
     assert seen == [["7"]]
     # A find in between, told but not visible: the mark is of a revision to come.
     held = store._indexes._held["volumes"]
-    held.marks["5"] = backend.revision + 1
+    held.marks["5"] = backend.revision + 1, 0
     assert ids(store, name="v5") == ["5"]
-    assert held.marks == {"5": backend.revision + 1}
+    assert held.marks == {"5": (backend.revision + 1, 0)}
     store["volumes"]["5"] = {"name": "w"}
     assert ids(store, name="w") == ["5", "7"]
     assert held.marks == {}
