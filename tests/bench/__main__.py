@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import calls, finds, imports, private_data, reads, writes
+from tests.bench import calls, fanout, finds, imports, private_data, reads, scale, writes
 from tests.bench.runner import Row, table
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +18,10 @@ DATA = "a folder on the file system to measure (default: %(default)s)"
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["scale"]:
+        return scale.main(sys.argv[2:])
+    if sys.argv[1:2] == ["fanout"]:
+        return fanout.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=11)
