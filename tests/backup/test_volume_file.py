@@ -22,7 +22,8 @@ K = 1024
 
 def regular(path: Path, content: bytes, **options: Any) -> BinaryIO:
     path.write_bytes(content)
-    return open(path, "r+b", **options)
+    file: BinaryIO = open(path, "r+b", **options)  # noqa: SIM115  # the test closes it
+    return file
 
 
 KINDS: list[Callable[[Path, bytes], BinaryIO]] = [

@@ -142,11 +142,11 @@ class PrivateDataContract:
         assert data.get(OTHER, None, None) == {"a": "1"}
 
     def test_deleting_what_is_not_there_is_no_error(self, data: EntityStorage) -> None:
-        assert data.delete(ENTITY, None) is None
-        assert data.delete(ENTITY, "a") is None
-        assert data.delete(ENTITY, ["a"]) is None
+        data.delete(ENTITY, None)
+        data.delete(ENTITY, "a")
+        data.delete(ENTITY, ["a"])
         data.update(ENTITY, {"b": "1"}, False)
-        assert data.delete(ENTITY, "a") is None
+        data.delete(ENTITY, "a")
         assert data.get(ENTITY, None, None) == {"b": "1"}
 
     def test_what_was_deleted_can_be_set_again(self, data: EntityStorage) -> None:

@@ -23,7 +23,7 @@ from filestore.private_data import (
 from tests.contract.private_data import ENTITY, HOST, OTHER_HOST, PrivateDataContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from filestore import Store
@@ -113,12 +113,13 @@ class StorePrivateDataContract(PrivateDataContract):
 
     def test_no_document_is_left_of_an_entity_without_keys(self) -> None:
         data = self.storage(HOST)
-        for forget in (
+        ways: list[Callable[[], object]] = [
             lambda: data.delete(ENTITY),
             lambda: data.delete(ENTITY, "a"),
             lambda: data.delete(ENTITY, ["a"]),
             lambda: data.update(ENTITY, {}, delete_existing=True),
-        ):
+        ]
+        for forget in ways:
             data.update(ENTITY, {"a": "1"})
             assert self.store.collections() == [f"driver_data/{HOST}"]
             forget()
@@ -351,10 +352,13 @@ class TestSqlStorageDriver(PrivateDataContract):
             yield
 
     def storage(self, backend_host: str) -> SqlStorageDriver:
-        return self.stack.enter_context(SqlStorageDriver(self.url, backend_host))
+        return self.stack.enter_context(SqlStorageDriver("sqlite://", backend_host))
 
     def test_drivers_of_one_database_keep_backends_and_namespaces_apart(self) -> None:
-        one, same, other = self.storage(HOST), self.storage(HOST), self.storage(OTHER_HOST)
+        one, same, other = (
+            self.stack.enter_context(SqlStorageDriver(self.url, host))
+            for host in (HOST, HOST, OTHER_HOST)
+        )
         one.update(ENTITY, {"a": 1})
         one.details_update("share", ENTITY, {"a": 2})
         assert same.get(ENTITY) == {"a": "1"}
@@ -373,7 +377,12 @@ class TestSqlStorageDriver(PrivateDataContract):
     ) -> None:
         opened: list[Store] = []
         real = filestore.open
-        monkeypatch.setattr(filestore, "open", lambda url: opened.append(real(url)) or opened[-1])
+
+        def noted(url: str) -> Store:
+            opened.append(real(url))
+            return opened[-1]
+
+        monkeypatch.setattr(filestore, "open", noted)
         with pytest.raises(InvalidKey):
             SqlStorageDriver(self.url, "\ud800")
         with pytest.raises(filestore.Closed):
@@ -461,11 +470,12 @@ class TestFronts:
         self, storage: StoreStorageDriver, front: Any, entity: Any
     ) -> None:
         data = front(storage)
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: data.get(entity),
             lambda: data.update(entity, {"a": "1"}),
             lambda: data.delete(entity),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(ValueError, match="no UUID"):
                 call()
         assert storage.store.collections() == []
