@@ -163,12 +163,11 @@ class ReadCollection(Mapping[str, "Document"]):
         if ids is None:
             ids = ground.ids(name)
             ids.sort()
-        met = query.met_by
+        met, get_many = query.met_by, ground.get_many
         found: list[Record] = []
-        for begin in range(0, len(ids), BULK):
-            chunk = ids[begin : begin + BULK]
-            with paused(len(chunk)):
-                for id, entry in ground.get_many(name, chunk):
+        with paused(len(ids)):
+            for begin in range(0, len(ids), BULK):
+                for id, entry in get_many(name, ids[begin : begin + BULK]):
                     if not isinstance(entry, Entry):
                         if on_corrupt is not None:
                             on_corrupt(entry)

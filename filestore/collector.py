@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 BULK: Final = 1024
-"""How many documents to take in one go: then the collector has its turn."""
+"""How many documents to take in one go."""
 
 _WORTH: Final = 64  # documents that make pausing worth its while
 

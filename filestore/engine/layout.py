@@ -17,7 +17,13 @@ import hashlib
 import stat
 from typing import TYPE_CHECKING, Final, Protocol
 
-from filestore.engine.names import decode_collection, decode_id, encode_collection, encode_id
+from filestore.engine.names import (
+    decode_collection,
+    decode_id,
+    encode_collection,
+    encode_id,
+    is_ordinary,
+)
 from filestore.errors import Corrupt, InvalidKey
 from filestore.model import Key
 
@@ -114,7 +120,23 @@ class Layout:
 
     def ids(self, fs: Folders, collection: str) -> list[str]:
         """The ids whose files are where they should be; none where there is no folder."""
-        return [id for id, _ in self.documents(fs, collection)]
+        if self.fanout:
+            return [id for id, _ in self.documents(fs, collection)]
+        found: list[str] = []
+        suffix, cut = self.suffix, -len(self.suffix)
+        rest = []
+        for item in self._top(fs, collection):
+            name, is_file, _ = item
+            if is_file and name.endswith(suffix) and is_ordinary(name[:cut]):
+                found.append(name[:cut])
+            else:
+                rest.append(item)
+        top = self.folder(collection)
+        for _, parts in self._named(fs, rest, top, (), 0):
+            id = decode_id(parts)
+            if id is not None:
+                found.append(id)
+        return found
 
     def documents(
         self, fs: Folders, collection: str, fanout: int | None = None
@@ -122,21 +144,31 @@ class Layout:
         """The ids whose files are where a fan-out wants them, and those files."""
         levels = self.fanout if fanout is None else fanout
         top = self.folder(collection)
-        for above in self.folders(top):
-            if _is_link(fs, above):
-                raise Corrupt(f"{above}: is a symbolic link, not a folder", path=above)
-        for folder, parts in self._names(fs, top, (), levels):
+        for folder, parts in self._named(fs, self._top(fs, collection), top, (), levels):
             id = decode_id(parts)
             path = f"{folder}/{parts[-1]}{self.suffix}"
             if id is not None and (not levels or self.path((collection, id), levels) == path):
                 yield id, path
 
+    def _top(self, fs: Folders, collection: str) -> list[Item]:
+        """What is in a collection's folder."""
+        top = self.folder(collection)
+        for above in self.folders(top):
+            if _is_link(fs, above):
+                raise Corrupt(f"{above}: is a symbolic link, not a folder", path=above)
+        return _scan(fs, top)
+
     def _names(
         self, fs: Folders, folder: str, before: tuple[str, ...], fanout: int
     ) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The folders and the file names, without suffix, of what may be documents."""
+        return self._named(fs, _scan(fs, folder), folder, before, fanout)
+
+    def _named(
+        self, fs: Folders, items: list[Item], folder: str, before: tuple[str, ...], fanout: int
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
         suffix, cut = self.suffix, -len(self.suffix)
-        for name, is_file, is_folder in _scan(fs, folder):
+        for name, is_file, is_folder in items:
             if is_folder:
                 if fanout and is_shard(name):
                     yield from self._names(fs, f"{folder}/{name}", (), fanout - 1)

@@ -51,7 +51,7 @@ MAX_COLLECTION_DEPTH: Final = 8
 
 _RESERVED: Final = r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)"
 _is_reserved: Final = re.compile(_RESERVED, re.IGNORECASE | re.ASCII).match
-_is_ordinary: Final = re.compile(
+is_ordinary: Final = re.compile(
     rf"(?!{_RESERVED})[a-z0-9_@+=][a-z0-9_.@+=-]{{0,{MAX_COMPONENT - 2}}}", re.ASCII
 ).fullmatch
 _is_ordinary_folder: Final = re.compile(
@@ -72,7 +72,7 @@ def encode_id(id: str) -> tuple[str, ...]:
 
     Raises InvalidKey for an id that is empty, longer than :data:`MAX_ID`, or no text.
     """
-    if type(id) is str and _is_ordinary(id):
+    if type(id) is str and is_ordinary(id):
         return (id,)
     data = _utf8(id, "an id")
     if len(data) > MAX_ID:
@@ -84,7 +84,7 @@ def encode_id(id: str) -> tuple[str, ...]:
 
 def decode_id(components: Sequence[str]) -> str | None:
     """The id that :func:`encode_id` names so; None when it names none so."""
-    if len(components) == 1 and _is_ordinary(components[0]):
+    if len(components) == 1 and is_ordinary(components[0]):
         return components[0]
     parts = []
     for part in components[:-1]:
