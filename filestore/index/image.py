@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _MOST: Final = 1 << 32  # ids, and bytes of their text
-_ROW: Final = _MOST - 1
+ROW: Final = _MOST - 1
 FEW: Final = 8  # entries of a run that are counted one by one
 
 Hashes: TypeAlias = "tuple[int | None, ...]"
@@ -70,7 +70,7 @@ class Image:
 
     def rows(self, column: int, low: int, high: int) -> list[int]:
         """The rows there, ascending."""
-        return [entry & _ROW for entry in self.columns[column][low:high].tolist()]
+        return [entry & ROW for entry in self.columns[column][low:high].tolist()]
 
     def ids(self, rows: Iterable[int]) -> list[str]:
         """The ids in these rows."""
@@ -79,6 +79,18 @@ class Image:
 
     def found(self, column: int, digest: int) -> list[str]:
         """The candidates for a value's hash, ascending."""
+        entries = self.columns[column]
+        low = bisect_left(entries, digest << 32)
+        if low == len(entries) or entries[low] >> 32 != digest:
+            return []
+        if low + 1 == len(entries) or entries[low + 1] >> 32 != digest:
+            # Of one, as names have it: by hand, in half the time.
+            row = entries[low] & ROW
+            return [str(self.text[self.offsets[row] : self.offsets[row + 1]], "utf-8")]
+        return self.several(column, digest)
+
+    def several(self, column: int, digest: int) -> list[str]:
+        """The same, however many there are."""
         low, high = self.span(column, digest)
         if low == high:
             return []
@@ -145,9 +157,9 @@ def merge(older: Image, newer: Image, *, bare: bool) -> Image:
         merged: list[int] = []
         for image, to in zip((older, newer), moved, strict=True):
             merged += [
-                (entry & ~_ROW) | to[entry & _ROW]
+                (entry & ~ROW) | to[entry & ROW]
                 for entry in image.columns[column].tolist()
-                if to[entry & _ROW] >= 0
+                if to[entry & ROW] >= 0
             ]
         entries.append(merged)
     return _assemble([id.encode() for id in ordered], entries)
@@ -158,7 +170,7 @@ def _named(image: Image) -> bytearray:
     named = bytearray(image.count)
     for column in image.columns:
         for entry in column.tolist():
-            named[entry & _ROW] = 1
+            named[entry & ROW] = 1
     return named
 
 

@@ -113,7 +113,14 @@ class Indexes:
             return found
 
     def _candidates(self, held: Held, query: Query) -> list[str] | None:
-        layered = self._current(held, query, self._backend.revision)
+        revision = self._backend.revision  # tells what was committed meanwhile
+        layered, columns, wanted = held.layered, held.columns, query.wanted
+        if layered is not None and len(wanted) == 1 and not held.marks and held.epoch == held.lost:
+            source, _, data = wanted[0]
+            column = columns.get(source)
+            if column is not None:  # the usual case, in less time
+                return layered.one(column, data)
+        layered = self._current(held, query, revision)
         if layered is None:
             return None
         columns = held.columns

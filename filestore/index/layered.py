@@ -91,25 +91,28 @@ class Layered:
 
         ``wanted``: columns with canonical bytes, at least one.
         """
-        self._looks -= 1
-        if not self._looks:
-            self.lower, self.upper = self.lower.whole(), self.upper.whole()
         if len(wanted) == 1:
-            ((column, data),) = wanted
-            digest = hash_of(data, self.salt)
-            found = self.lower.found(column, digest)
-            if self.upper.count:
-                found += self.upper.found(column, digest)
-            if self._recent:
-                found += self._by_hash[column].get(digest, ())
-            return found
+            return self.one(*wanted[0])
         pairs = [(column, hash_of(data, self.salt)) for column, data in wanted]
-        found = []
+        found: list[str] = []
         for image in (self.lower, self.upper):
             if image.count:
                 found += _meeting(image, pairs)
         if self._recent:
             found += self._meeting(pairs)
+        return found
+
+    def one(self, column: int, data: bytes) -> list[str]:
+        """:meth:`candidates` for one field."""
+        self._looks -= 1
+        if not self._looks:
+            self.lower, self.upper = self.lower.whole(), self.upper.whole()
+        digest = hash_of(data, self.salt)
+        found = self.lower.found(column, digest)
+        if self.upper.count:
+            found += self.upper.found(column, digest)
+        if self._recent:
+            found += self._by_hash[column].get(digest, ())
         return found
 
     def _meeting(self, pairs: list[tuple[int, int]]) -> list[str]:

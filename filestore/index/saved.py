@@ -174,6 +174,9 @@ class MappedImage(Image):
             high = self._bisect(column, (digest + 1) << 32, high)
         return low, high
 
+    def found(self, column: int, digest: int) -> list[str]:
+        return self.several(column, digest)
+
     def _bisect(self, column: int, wanted: int, low: int) -> int:
         entries = self.columns[column]
         high = len(entries)
