@@ -71,8 +71,17 @@ class Target(Protocol):
     def location(self) -> str:
         """Where it is, for people."""
 
-    def current(self, key: Key) -> tuple[Document, Etag] | None:
-        """What is there now, and what tells whether it is still the same."""
+    def refusal(self, collection: str, policy: Policy) -> str | None:
+        """Why it does not take documents of a collection; None where it does."""
+
+    def rank(self, collection: str) -> int:
+        """Which collections go first: those of lower rank."""
+
+    def current(self, key: Key) -> tuple[Document, Etag | None] | None:
+        """What is there now, and what tells whether it is still the same, where that is known."""
+
+    def agrees(self, there: Document, document: Document) -> bool:
+        """Whether what is there is the document, as far as the target can keep it."""
 
     def write(self, writes: Sequence[Write], message: str) -> None:
         """Write all, or where the target knows transactions, none.  Raises Conflict."""
@@ -106,12 +115,21 @@ class StoreTarget:
     def location(self) -> str:
         return self._store.location
 
+    def refusal(self, collection: str, policy: Policy) -> None:  # noqa: ARG002  (the protocol's)
+        return None
+
+    def rank(self, collection: str) -> int:  # noqa: ARG002  (the protocol's)
+        return 0
+
     def current(self, key: Key) -> tuple[Document, Etag] | None:
         try:
             record = self._store[key.collection].read(key.id)
         except NotFound:
             return None
         return record.document, record.etag
+
+    def agrees(self, there: Document, document: Document) -> bool:
+        return canonical(there) == canonical(document)
 
     def write(self, writes: Sequence[Write], message: str) -> None:
         with self._store.transaction(message=message) as tx:
@@ -141,7 +159,7 @@ def migrate(
     if source.location == target.location and source.location != "memory:":
         raise Conflict(f"{source.location}: a store cannot be migrated into itself")
     with source.snapshot() as view:
-        moment = _Moment(source.location, view)
+        moment = Moment(source.location, view)
         return copy(moment, StoreTarget(target), policy=policy, dry_run=dry_run, progress=progress)
 
 
@@ -155,9 +173,14 @@ def copy(
 ) -> Migration:
     """As :func:`migrate`, between whatever can be read and whatever can be written."""
     rule = Policy(policy)
+    names = source.collections()
+    for name in names:
+        refusal = target.refusal(name, rule)
+        if refusal is not None:
+            raise Conflict(f"{target.location}: {refusal}")
     looks = rule is Policy.FAIL or dry_run
     passes = 1 if dry_run else 2 + looks
-    count = sum(len(source[name]) for name in source.collections())
+    count = sum(len(source[name]) for name in names)
     steps = _Steps(passes * count, progress)
     outcome = Migration(0, 0, 0, 0)
     if looks:
@@ -172,7 +195,7 @@ def copy(
     return outcome
 
 
-class _Moment:
+class Moment:
     """A store's documents as one of its views has them."""
 
     def __init__(self, location: str, view: Any) -> None:
@@ -213,7 +236,7 @@ def _look(
     source: Source, target: Target, rule: Policy, steps: _Steps, clashes: list[Key]
 ) -> Migration:
     counts: Counter[_Decision] = Counter()
-    for batch in _batches(source):
+    for batch in _batches(source, target):
         for key, document in batch:
             decision, _ = _decide(key, document, target, rule)
             counts[decision] += 1
@@ -226,7 +249,7 @@ def _look(
 def _write(source: Source, target: Target, rule: Policy, steps: _Steps) -> Migration:
     counts: Counter[_Decision] = Counter()
     message = f"migrated from {source.location}"
-    for batch in _batches(source):
+    for batch in _batches(source, target):
         writes = []
         for key, document in batch:
             decision, write = _decide(key, document, target, rule)
@@ -245,7 +268,7 @@ def _write(source: Source, target: Target, rule: Policy, steps: _Steps) -> Migra
 def _verify(source: Source, target: Target, rule: Policy, steps: _Steps) -> None:
     """Both sides once more: nothing may be left to do."""
     left: list[Key] = []
-    for batch in _batches(source):
+    for batch in _batches(source, target):
         left += [key for key, document in batch if _decide(key, document, target, rule)[1]]
         steps.take(len(batch))
     if left:
@@ -263,13 +286,13 @@ def _decide(
     if found is None:
         return _Decision.CREATED, Write(key, document, None)
     there, seen = found
-    if canonical(there) == canonical(document):
+    if target.agrees(there, document):
         return _Decision.UNCHANGED, None
     if rule is Policy.SKIP:
         return _Decision.KEPT, None
     if rule is Policy.MERGE:
         both = united(there, document)
-        if canonical(both) == canonical(there):
+        if target.agrees(there, both):
             return _Decision.UNCHANGED, None
         return _Decision.UPDATED, Write(key, both, seen)
     return _Decision.UPDATED, Write(key, document, seen)
@@ -285,8 +308,8 @@ def united(there: Document, document: Document) -> Document:
     return result
 
 
-def _batches(source: Source) -> Iterator[list[tuple[Key, Document]]]:
-    for name in source.collections():
+def _batches(source: Source, target: Target) -> Iterator[list[tuple[Key, Document]]]:
+    for name in sorted(source.collections(), key=target.rank):
         documents = iter(source[name].items())
         while batch := [(Key(name, id), each) for id, each in islice(documents, BATCH)]:
             yield batch

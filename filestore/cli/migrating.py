@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+import warnings
+from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 import filestore
+from filestore.backends import masked
 from filestore.cli import screen
 from filestore.cli.progress import progress_bar
 from filestore.cli.target import General, examples, json_option, not_empty, quiet_option, user
 from filestore.cli.values import FORMS
-from filestore.errors import NotFound
-from filestore.migration import Migration, Policy
-from filestore.migration import migrate as carry_over
+from filestore.errors import Conflict, NotFound, StorageError
+from filestore.migration import Moment, Policy, StoreTarget, copy
 
 if TYPE_CHECKING:
+    from filestore.integrations.cinderlib.ends import CinderlibDatabase
+    from filestore.migration import Migration, Source, Target
     from filestore.store import Store
+
+CINDERLIB: Final = "cinderlib+"
+"""What a URL of cinderlib's own database begins with."""
 
 
 @click.command(
@@ -55,21 +61,59 @@ def migrate(
 ) -> None:
     """Copy every document of the store FROM into the store TO, then compare both.
 
-    Stores are folders (PATH or file:PATH) or servers' URLs.  FROM is only read, TO is made when
-    it is not there, and nothing of it is deleted.  Killed at any moment, the same command
-    goes on where it was.
+    Stores are folders (PATH or file:PATH), databases (sqlite:///PATH, postgresql://...) or what
+    a real cinderlib keeps in one (cinderlib+mysql+pymysql://...).  FROM is only read, TO is
+    made when it is not there, and nothing of it is deleted.  Killed at any moment, the same
+    command goes on where it was.
     """
     general: General = click.get_current_context().find_root().obj
     with ExitStack() as stack:
-        before = stack.enter_context(closing(_open(source, general, readonly=True)))
-        after = stack.enter_context(_target(target, general, codec, dry_run=dry_run))
+        before = _source(source, general, stack)
+        after = _target(target, general, stack, codec=codec, dry_run=dry_run)
+        if before.location == after.location:
+            raise Conflict(f"{before.location}: a store cannot be migrated into itself")
         what = "comparing" if dry_run else "migrating"
         with progress_bar(what, shown=not (as_json or quiet)) as progress:
-            done = carry_over(before, after, policy=policy, dry_run=dry_run, progress=progress)
+            done = copy(before, after, policy=policy, dry_run=dry_run, progress=progress)
     if as_json:
         screen.machine({**asdict(done), "dry_run": dry_run})
     else:
         screen.note(_sentence(done, dry_run=dry_run), quiet=quiet)
+
+
+def _source(location: str, general: General, stack: ExitStack) -> Source:
+    if location.startswith(CINDERLIB):
+        return _cinderlib(location)
+    store = stack.enter_context(_open(location, general, readonly=True))
+    return Moment(store.location, stack.enter_context(store.snapshot()))
+
+
+def _target(
+    location: str, general: General, stack: ExitStack, *, codec: str | None, dry_run: bool
+) -> Target:
+    """The store to write to; for a dry run nothing is made, and what is not there is empty."""
+    if location.startswith(CINDERLIB):
+        return _cinderlib(location)
+    try:
+        store = _open(location, general, codec=codec, readonly=dry_run, create=not dry_run)
+    except NotFound:
+        if not dry_run:
+            raise
+        store = filestore.open("memory:")
+    return StoreTarget(stack.enter_context(store))
+
+
+def _cinderlib(location: str) -> CinderlibDatabase:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of cinderlib's libraries help nobody here
+            from filestore.integrations.cinderlib.ends import CinderlibDatabase
+    except ImportError as error:
+        raise StorageError(
+            f"{masked(location)}: a database of cinderlib needs cinderlib: pip install"
+            " 'filestore[cinderlib]'"
+        ) from error
+    return CinderlibDatabase(location)
 
 
 def _open(
@@ -89,16 +133,6 @@ def _open(
         watch=False,
         actor=None if readonly else user(),
     )
-
-
-def _target(location: str, general: General, codec: str | None, *, dry_run: bool) -> Store:
-    """The store to write to; for a dry run nothing is made, and what is not there is empty."""
-    try:
-        return _open(location, general, codec=codec, readonly=dry_run, create=not dry_run)
-    except NotFound:
-        if not dry_run:
-            raise
-        return filestore.open("memory:")
 
 
 def _sentence(done: Migration, *, dry_run: bool) -> str:

@@ -1,0 +1,209 @@
+"""cinderlib's own database as an end of a migration: ``cinderlib+mysql+pymysql://…``.
+
+Read and written through a real cinderlib and its ``db`` plugin, in the format of the
+documents that this package's plugin keeps.  What that database cannot tell or keep:
+
+* It gives volumes without a type its default type, which is left out again.
+* It stamps ``created_at`` and ``updated_at`` itself.
+* It keeps a snapshot's backend in ``progress``.
+* Of a volume type it keeps the id and the extra specs, not the qos specs.
+* Key-values hold text or None.
+* cinderlib's plugin takes the type from a volume that it changes, so only new ones are written.
+* What was deleted softly is hidden, and stays behind.
+"""
+
+# cinderlib hands its plugins objects whose parts it calls private
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import cinderlib
+import sqlalchemy.exc
+from alembic.util.exc import CommandError
+from cinder import exception as cinder_exception
+from cinderlib import objects
+from oslo_db import exception as db_exception
+
+from filestore.backends import masked
+from filestore.codec import canonical
+from filestore.errors import Conflict, InvalidDocument, StorageError
+from filestore.integrations.cinderlib import resources
+from filestore.migration import Policy
+from filestore.resources.documents import CONNECTIONS, KEY_VALUES, SNAPSHOTS, VOLUMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from filestore.migration import Write
+    from filestore.model import Document, Etag, Key
+
+SCHEME: Final = "cinderlib+"
+
+_ORDER: Final = (VOLUMES, SNAPSHOTS, CONNECTIONS, KEY_VALUES)
+"""The collections, each after those that it refers to."""
+
+_MAKERS: Final[dict[str, Callable[[Key, Document], Any]]] = {
+    VOLUMES: resources.volume,
+    SNAPSHOTS: resources.snapshot,
+    CONNECTIONS: resources.connection,
+}
+
+_ITS_OWN: Final = ("created_at", "updated_at", "progress")
+_TROUBLE: Final = (
+    sqlalchemy.exc.SQLAlchemyError,
+    db_exception.DBError,
+    cinder_exception.CinderException,
+    CommandError,
+    ImportError,  # of the database's driver
+)
+
+
+class CinderlibDatabase:
+    """A :class:`~filestore.migration.Source` and :class:`~filestore.migration.Target`.
+
+    cinderlib knows one database in a process, so there can be one of these.  Opening it
+    brings the database's tables to cinderlib's version, as cinderlib always does.
+
+    Raises Conflict for a second one, StorageError.
+    """
+
+    _open: str | None = None
+
+    def __init__(self, location: str) -> None:
+        url = location.removeprefix(SCHEME)
+        self._shown = SCHEME + masked(url)
+        if CinderlibDatabase._open is not None:
+            raise Conflict(
+                f"{self._shown}: cinderlib knows one database in a process, and that is"
+                f" {CinderlibDatabase._open}: migrate to a folder first, and from there"
+            )
+        try:
+            # The backends of resources need not be loaded, and any id will do.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                cinderlib.setup(
+                    persistence_config={"storage": "db", "connection": url},
+                    fail_on_missing_backend=False,
+                    non_uuid_ids=True,
+                )
+        except _TROUBLE as error:
+            raise self._refused(error) from None  # the cause tells the password
+        CinderlibDatabase._open = self._shown
+        self._driver = cinderlib.Backend.persistence
+        self._documents: dict[str, dict[str, Document]] = {}
+
+    @property
+    def location(self) -> str:
+        return self._shown
+
+    def collections(self) -> Sequence[str]:
+        return [name for name in _ORDER if self[name]]
+
+    def __getitem__(self, collection: str) -> Mapping[str, Document]:
+        if collection not in self._documents:
+            self._documents[collection] = self._read(collection)
+        return self._documents[collection]
+
+    def _read(self, collection: str) -> dict[str, Document]:
+        """All documents of a collection: the database gives them one by one at its own pace."""
+        try:
+            if collection == KEY_VALUES:
+                return {each.key: {"value": each.value} for each in self._driver.get_key_values()}
+            found = {
+                VOLUMES: self._driver.get_volumes,
+                SNAPSHOTS: self._driver.get_snapshots,
+                CONNECTIONS: self._driver.get_connections,
+            }[collection]()
+            documents = {each.id: self._document(collection, each) for each in found}
+            if collection == VOLUMES:
+                # cinderlib leaves out what Cinder itself keeps of a volume's image.
+                for row in self._driver.db.volume_glance_metadata_get_all(objects.CONTEXT):
+                    if row.volume_id in documents:
+                        image = documents[row.volume_id].setdefault("glance_metadata", {})
+                        image[row.key] = row.value
+        except _TROUBLE as error:
+            raise self._refused(error) from None
+        return documents
+
+    def _document(self, collection: str, resource: Any) -> Document:
+        fields = resources.fields_of(collection, resource)
+        if fields.get("volume_type_id") == self._driver.DEFAULT_TYPE.id:
+            fields["volume_type_id"] = fields["volume_type"] = None
+        return {name: value for name, value in fields.items() if value is not None}
+
+    # -- as a target ----------------------------------------------------------------
+
+    def rank(self, collection: str) -> int:
+        return _ORDER.index(collection)
+
+    def refusal(self, collection: str, policy: Policy) -> str | None:
+        if collection not in _ORDER:
+            return f"cinderlib's database has no place for the collection {collection}"
+        if policy in {Policy.OVERWRITE, Policy.MERGE}:
+            return (
+                "cinderlib's database takes new resources only (a change would take a volume's"
+                " type away): use skip, and change what is there through cinderlib"
+            )
+        return None
+
+    def current(self, key: Key) -> tuple[Document, Etag | None] | None:
+        found = self[key.collection].get(key.id)
+        return None if found is None else (found, None)
+
+    def agrees(self, there: Document, document: Document) -> bool:
+        """Whether what is there is the document, but for what the database does by itself."""
+        return canonical(_kept(there)) == canonical(_kept(document))
+
+    def write(self, writes: Sequence[Write], message: str) -> None:  # noqa: ARG002  (no history)
+        for key, document, _ in sorted(writes, key=lambda one: _ORDER.index(one.key.collection)):
+            try:
+                self._set(key, document)
+            except _TROUBLE as error:
+                raise self._refused(error, key) from None
+        self._documents.clear()
+
+    def _set(self, key: Key, document: Document) -> None:
+        if key.collection == KEY_VALUES:
+            value = document.get("value")
+            if value is not None and not isinstance(value, str):
+                raise InvalidDocument(
+                    f"{self._shown}: {key} has a value that is no text, and cinderlib's database"
+                    " keeps no other",
+                    key=key,
+                )
+            self._driver.set_key_value(objects.KeyValue(key.id, value))
+            return
+        resource = _MAKERS[key.collection](key, dict(document))
+        ovo = resource._ovo
+        if key.collection == SNAPSHOTS:
+            ovo.progress = document.get("backend")  # where cinderlib keeps it
+            if ovo.volume_type_id is None:
+                ovo.volume_type_id = self._driver.DEFAULT_TYPE.id
+        if key.collection != VOLUMES:  # of which cinderlib writes all, the type too, as it is
+            ovo._changed_fields = {name for name in ovo.fields if ovo.obj_attr_is_set(name)}
+        set_ = {
+            VOLUMES: self._driver.set_volume,
+            SNAPSHOTS: self._driver.set_snapshot,
+            CONNECTIONS: self._driver.set_connection,
+        }[key.collection]
+        set_(resource)
+        for name, value in (document.get("glance_metadata") or {}).items():
+            self._driver.db.volume_glance_metadata_create(objects.CONTEXT, key.id, name, value)
+
+    def _refused(self, error: Exception, key: Key | None = None) -> StorageError:
+        what = f" {key}" if key is not None else ""
+        text = masked(" ".join(str(error).split("\n", 1)[0].split()))
+        return StorageError(f"{self._shown}:{what} {text or type(error).__name__}", key=key)
+
+
+def _kept(document: Document) -> Document:
+    """What the database keeps of a document as it was given."""
+    kept = {name: value for name, value in document.items() if name not in _ITS_OWN}
+    if not kept.get("glance_metadata"):
+        kept.pop("glance_metadata", None)
+    type_ = kept.get("volume_type")
+    if isinstance(type_, dict):
+        kept["volume_type"] = {"extra_specs": type_.get("extra_specs") or {}}
+    return kept
