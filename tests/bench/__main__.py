@@ -9,11 +9,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import calls, fanout, finds, imports, private_data, reads, scale, writes
+from tests.bench import calls, fanout, finds, imports, private_data, reads, scale, sql, writes
 from tests.bench.runner import Row, table
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["writes", "reads", "open", "memory", "finds", "calls", "imports", "private_data"]
+PARTS = [
+    "writes",
+    "reads",
+    "open",
+    "memory",
+    "finds",
+    "calls",
+    "imports",
+    "private_data",
+    "sql",
+]
 DATA = "a folder on the file system to measure (default: %(default)s)"
 
 
@@ -62,6 +72,8 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
                 rows += finds.run(data, rounds, sizes)
             case "private_data":
                 rows += private_data.run(data, rounds)
+            case "sql":
+                rows += sql.run(data, rounds)
             case "calls":
                 rows += calls.run(data)
             case _:

@@ -16,7 +16,7 @@ from filestore.backends.sql import inspection
 from filestore.backends.sql.address import parse
 from filestore.backends.sql.postgresql import Postgresql
 from filestore.backends.sql.reads import Reads
-from filestore.backends.sql.schema import FORMAT, Statements
+from filestore.backends.sql.schema import FORMAT, statements_for
 from filestore.backends.sql.session import Sessions, closed
 from filestore.backends.sql.sqlite import SYNCHRONOUS, Sqlite
 from filestore.backends.sql.writes import Writes
@@ -90,7 +90,7 @@ class SqlBackend:
             raise _forked_meanwhile(self._shown)
         engine = self._engine()
         self._sessions = Sessions(engine, address, kind)
-        self._statements = Statements(engine.dialect)
+        self._statements = statements_for(engine.dialect)
         self._reads = Reads(self._sessions, self._statements, self._shown, cache_bytes)
         self._writes = Writes(
             self._sessions,

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from filestore.backend import Entry
 from filestore.backends.sql import naming
-from filestore.backends.sql.schema import CHUNKS, PAGE
-from filestore.backends.sql.session import chunked
+from filestore.backends.sql.schema import PAGE
 from filestore.codec import etag_of
 from filestore.engine.cache import Cache
 from filestore.engine.names import encode_collection, encode_id
@@ -356,7 +355,7 @@ def load(
     names = {naming.short(columns(collection, id)[1]): id for id in ids}
     name = naming.column(collection)
     found: dict[str, Entry | Corrupt] = {}
-    for statement, chunk in chunked(statements.get_many, list(names)):
+    for statement, chunk in statements.get_many.deal(list(names)):
         for short, data, etag in session.rows(statement, name, *chunk):
             id = names[short]
             try:
@@ -398,6 +397,3 @@ def _key(collection: str, id: str, whole: str | None) -> Key:
 
 def _bytes(data: str | None) -> bytes | None:
     return None if data is None else data.encode()
-
-
-assert CHUNKS[-1] == 1

@@ -21,20 +21,23 @@ execution layer costs several times what SQLite takes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy.engine import Dialect
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 """The format of the tables.  A greater one belongs to a newer version of filestore."""
 
-CHUNKS: Final = (256, 32, 4, 1)
+CHUNKS: Final = (128, 32, 4, 1)
 """How many rows or ids one statement takes: any number is a few of these."""
 
 PAGE: Final = 500
@@ -101,14 +104,14 @@ class Statement:
     def __init__(self, clause: Any, dialect: Dialect, names: Sequence[str] = ()) -> None:
         compiled = clause.compile(dialect=dialect)
         self.text: str = str(compiled)
-        constants = {
-            name: value for name, value in compiled.params.items() if name not in set(names)
-        }
+        known = set(names)
+        constants = {name: value for name, value in compiled.params.items() if name not in known}
         self._constants = tuple(constants.values())
         self._names = (*names, *constants)
         self._order: list[int] | None = None
         if compiled.positional:
-            self._order = [self._names.index(name) for name in compiled.positiontup]
+            places = {name: place for place, name in enumerate(self._names)}
+            self._order = [places[name] for name in compiled.positiontup]
             if self._order == list(range(len(self._names))):
                 self._order = []
 
@@ -121,8 +124,39 @@ class Statement:
         return [values[place] for place in self._order] if self._order else values
 
 
+class Sized:
+    """A statement for many rows, rendered for each of :data:`CHUNKS` when first of use."""
+
+    def __init__(self, make: Callable[[int], Statement]) -> None:
+        self._make = make
+        self._made: dict[int, Statement] = {}
+
+    def deal(self, rows: Sequence[T]) -> Iterator[tuple[Statement, Sequence[T]]]:
+        """Deal the rows out to as few statements as there are for them."""
+        at = 0
+        for size in CHUNKS:
+            while len(rows) - at >= size:
+                statement = self._made.get(size)
+                if statement is None:
+                    statement = self._made[size] = self._make(size)
+                yield statement, rows[at : at + size]
+                at += size
+
+
+def statements_for(dialect: Dialect) -> Statements:
+    """The statements of a dialect, rendered once in a process."""
+    kind = (dialect.name, dialect.driver, dialect.paramstyle)
+    found = _rendered.get(kind)
+    if found is None:
+        found = _rendered[kind] = Statements(dialect)
+    return found
+
+
+_rendered: dict[tuple[str, str, str], Statements] = {}
+
+
 class Statements:
-    """Every statement, for one dialect.  Lists of them are one for each of :data:`CHUNKS`."""
+    """Every statement, for one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -143,16 +177,7 @@ class Statements:
             ),
             "collection", "id",
         )  # fmt: skip
-        self.get_many = [
-            self._of(
-                sa.select(doc.id, doc.data, doc.etag).where(
-                    doc.collection == name,
-                    doc.id.in_([_parameter(f"id{n}") for n in range(size)]),
-                ),
-                "collection", *(f"id{n}" for n in range(size)),
-            )
-            for size in CHUNKS
-        ]  # fmt: skip
+        self.get_many = Sized(partial(self._of_ids, sa.select(doc.id, doc.data, doc.etag)))
         self.ids = self._of(
             sa.select(doc.id, doc.full_id).where(doc.collection == name), "collection"
         )
@@ -164,18 +189,9 @@ class Statements:
         self.add_commit = self._of(
             commits.insert(), "revision", "time", "actor", "message", "origin", "writer"
         )
-        self.add_changes = [self._rows(changes.insert(), changes, size) for size in CHUNKS]
-        self.put = [self._rows(self._upsert(), documents, size) for size in CHUNKS]
-        self.delete = [
-            self._of(
-                documents.delete().where(
-                    doc.collection == name,
-                    doc.id.in_([_parameter(f"id{n}") for n in range(size)]),
-                ),
-                "collection", *(f"id{n}" for n in range(size)),
-            )
-            for size in CHUNKS
-        ]  # fmt: skip
+        self.add_changes = Sized(partial(self._rows, changes.insert(), changes))
+        self.put = Sized(partial(self._rows, self._upsert(), documents))
+        self.delete = Sized(partial(self._of_ids, documents.delete()))
         self.writer = self._of(
             sa.select(commits.c.writer).where(commits.c.revision == _parameter("revision")),
             "revision",
@@ -198,6 +214,14 @@ class Statements:
 
     def _of(self, clause: Any, *names: str) -> Statement:
         return Statement(clause, self._dialect, names)
+
+    def _of_ids(self, clause: Any, size: int) -> Statement:
+        names = [f"id{n}" for n in range(size)]
+        narrowed = clause.where(
+            documents.c.collection == _parameter("collection"),
+            documents.c.id.in_([_parameter(name) for name in names]),
+        )
+        return self._of(narrowed, "collection", *names)
 
     def _rows(self, insert: Any, table: sa.Table, size: int) -> Statement:
         names = [[f"{column.name}_{n}" for column in table.columns] for n in range(size)]

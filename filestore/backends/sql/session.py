@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from filestore.backends.sql.schema import CHUNKS
 from filestore.errors import Closed, FilestoreError, ReadOnly, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.engine import Engine
 
@@ -272,15 +271,6 @@ class Sessions:
         self._turn = threading.RLock()
         for session in idle:
             part(session)
-
-
-def chunked(statements: Sequence[Statement], rows: Sequence[T]) -> Iterator[tuple[Statement, Any]]:
-    """Deal the rows out to the statements, which take :data:`CHUNKS` rows each."""
-    at = 0
-    for size, statement in zip(CHUNKS, statements, strict=True):
-        while len(rows) - at >= size:
-            yield statement, rows[at : at + size]
-            at += size
 
 
 def closed() -> Closed:

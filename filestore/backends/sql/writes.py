@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from filestore.backend import Entry
 from filestore.backends.sql import inspection, naming
 from filestore.backends.sql.reads import columns, ids_of, load
-from filestore.backends.sql.session import chunked, closed, read_only
+from filestore.backends.sql.session import closed, read_only
 from filestore.codec import etag_of
 from filestore.errors import Conflict, Corrupt, FilestoreError, LockTimeout, StorageError
 from filestore.model import ANY, Commit, Key, Op, Origin
@@ -465,12 +465,12 @@ class Writes:
                 now = after.decode()
                 changed.append((revision, place, name, short, whole, was, now))
                 put.append((name, short, whole, now, etag_of(after), revision))
-        for statement, rows in chunked(statements.add_changes, changed):
+        for statement, rows in statements.add_changes.deal(changed):
             session.run(statement, *(value for row in rows for value in row))
-        for statement, rows in chunked(statements.put, put):
+        for statement, rows in statements.put.deal(put):
             session.run(statement, *(value for row in rows for value in row))
         for name, ids in gone.items():
-            for statement, chunk in chunked(statements.delete, ids):
+            for statement, chunk in statements.delete.deal(ids):
                 session.run(statement, name, *chunk)
         session.run(statements.set_revision, revision)
 
