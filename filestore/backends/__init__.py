@@ -22,7 +22,7 @@ _SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&
 
 def is_url(location: str) -> bool:
     """Whether the location is a URL, not the path of a folder."""
-    return _SCHEME.match(location) is not None or "://" in location
+    return "://" in location
 
 
 def is_path(location: str) -> bool:
@@ -31,7 +31,12 @@ def is_path(location: str) -> bool:
 
 
 def masked(url: str) -> str:
-    """The URL with ``***`` for what is secret in it: fit to be shown and logged."""
+    """The URL with ``***`` for what is secret in it: fit to be shown and logged.
+
+    Any other location is as it was.
+    """
+    if not is_url(url):
+        return url
     return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 

@@ -113,7 +113,7 @@ Exit codes:
     callback=not_empty,
     envvar="FILESTORE",
     show_envvar=True,
-    help="The store's folder.",
+    help="The store's folder, or the URL of a database.",
 )
 @click.option(
     "--lock-timeout",

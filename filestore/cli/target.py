@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 import filestore
+from filestore import backends
 from filestore.engine.files import FileBackend
 from filestore.errors import NotFound, UnsupportedFormat
 from filestore.model import Key
@@ -50,7 +51,7 @@ def store_option(command: _Command) -> _Command:
         "location",
         metavar="PATH",
         callback=not_empty,
-        help="The store's folder (see filestore -h).",
+        help="The store's folder or URL (see filestore -h).",
     )(command)
 
 
@@ -82,7 +83,7 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     Raises NotFound when there is none, and whatever ``filestore.open`` raises.
     """
     general: General = click.get_current_context().find_root().obj
-    asked = root_of(location)
+    asked = _asked(location)
     try:
         return filestore.open(
             asked,
@@ -95,7 +96,8 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     except NotFound:
         raise _no_store(asked) from None
     except ValueError as error:  # a scheme that filestore.open does not know
-        raise UnsupportedFormat(f"cannot open {asked}: {error}", path=asked) from error
+        shown = backends.masked(asked)
+        raise UnsupportedFormat(f"cannot open {shown}: {error}", path=shown) from error
 
 
 def open_backend(location: str | None) -> FileBackend:
@@ -112,6 +114,7 @@ def open_backend(location: str | None) -> FileBackend:
 
 
 def _no_store(asked: str) -> NotFound:
+    asked = backends.masked(asked)
     return NotFound(
         f"there is no store at {asked}: name one with --store or FILESTORE,"
         f" or make it with: filestore init {asked}",
@@ -122,8 +125,20 @@ def _no_store(asked: str) -> NotFound:
 def root_of(location: str | None) -> str:
     """The folder of the store that is meant; nobody has looked yet whether there is one.
 
-    Raises NotFound when nothing names one.
+    Raises NotFound when nothing names one, UnsupportedFormat when it is no folder.
     """
+    asked = _asked(location)
+    if not backends.is_path(asked):
+        shown = backends.masked(asked)
+        raise UnsupportedFormat(
+            f"this command is about a store's files, and {shown} has none: name a folder",
+            path=shown,
+        )
+    return asked
+
+
+def _asked(location: str | None) -> str:
+    """The location of the store that is meant, a URL or a folder.  Raises NotFound."""
     general: General = click.get_current_context().find_root().obj
     return location or general.store or _nearest(os.getcwd())
 

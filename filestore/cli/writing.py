@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import filestore
+from filestore import backends
 from filestore.cli import screen
 from filestore.cli.target import (
     MARK,
@@ -22,7 +24,7 @@ from filestore.cli.target import (
 )
 from filestore.cli.values import FORMS, is_pair, pair, read
 from filestore.engine.files import FileBackend
-from filestore.errors import Conflict
+from filestore.errors import Conflict, NotFound
 from filestore.model import ANY
 
 if TYPE_CHECKING:
@@ -50,15 +52,30 @@ expected_option = click.option(
 )
 @quiet_option
 def init(*, path: str, codec: str, fanout: int, quiet: bool) -> None:
-    """Make a new, empty store in the folder PATH (this one by default).
+    """Make a new, empty store in the folder PATH (this one by default), or where a URL says.
 
     What already lies in the folder stays as it is.
     """
+    if not backends.is_path(path):
+        _init_elsewhere(path, quiet=quiet)
+        return
     if os.path.lexists(os.path.join(path, MARK)):
         raise Conflict(f"{path} is a store already: see it with filestore -s {path} ls", path=path)
     # Not filestore.open: the fan-out is a setting of this one ground, made with it.
     FileBackend(path, codec=codec, fanout=fanout, watch=False).close()
     screen.note(f"A new {codec} store is in {path}", quiet=quiet)
+
+
+def _init_elsewhere(url: str, *, quiet: bool) -> None:
+    """Make the tables of a store in a database."""
+    shown = backends.masked(url)
+    try:
+        filestore.open(url, create=False).close()
+    except NotFound:
+        filestore.open(url).close()
+    else:
+        raise Conflict(f"{shown} is a store already: see it with filestore -s URL ls", path=shown)
+    screen.note(f"A new store is in {shown}", quiet=quiet)
 
 
 @click.command(

@@ -13,3 +13,13 @@
 ``backend``           the :class:`filestore.backend.Backend` made of these
 ====================  ==================================================================
 """
+
+from filestore.errors import StorageError
+
+try:
+    import sqlalchemy  # noqa: F401  # here, for whichever module comes first
+except ImportError as error:
+    raise StorageError(
+        "a store in a database needs SQLAlchemy: pip install 'filestore[sql]', or for"
+        " PostgreSQL 'filestore[postgresql]'"
+    ) from error

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
-from filestore.backends import masked
-from filestore.errors import StorageError, UnsupportedFormat
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-try:
-    import sqlalchemy
-    from sqlalchemy.engine import URL, make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-except ImportError as error:
-    raise StorageError(
-        "a store in a database needs SQLAlchemy: pip install 'filestore[sql]', or for"
-        " PostgreSQL 'filestore[postgresql]'"
-    ) from error
+from filestore.backends import masked
+from filestore.errors import UnsupportedFormat
 
 _MODERN: Final = int(sqlalchemy.__version__.split(".", 1)[0]) >= 2
 

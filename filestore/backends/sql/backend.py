@@ -110,13 +110,20 @@ class SqlBackend:
         _handles.add(self)
 
     def _engine(self) -> Engine:
-        return create_engine(
-            self._kind.url,
-            connect_args=self._kind.connect_args,
-            isolation_level="AUTOCOMMIT",
-            poolclass=NullPool,  # the handle keeps its connections itself
-            pool_reset_on_return=None,
-        )
+        try:
+            return create_engine(
+                self._kind.url,
+                connect_args=self._kind.connect_args,
+                isolation_level="AUTOCOMMIT",
+                poolclass=NullPool,  # the handle keeps its connections itself
+                pool_reset_on_return=None,
+            )
+        except ImportError as error:
+            raise StorageError(
+                f"{self._shown}: the driver cannot be imported ({error}): install it, as with"
+                " pip install 'filestore[postgresql]'",
+                path=self._shown,
+            ) from error
 
     def _prepare(self, session: Session, create: bool) -> Revision:
         """Make the tables where there are none; returns the newest revision."""
