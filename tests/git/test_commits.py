@@ -227,7 +227,7 @@ def test_without_a_name_for_the_committer_it_says_so(
             store.git.commit()
 
 
-@pytest.mark.parametrize("turn", range(9))
+@pytest.mark.parametrize("turn", range(8))
 def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
     work: Work, turn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,22 +248,17 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
 
         with monkeypatch.context() as patch:
             patch.setattr(Git, "call", dying)
-            if turn == 8:
+            if turn == 6:  # after the last process: HEAD has moved, nobody knows
                 patch.setattr(commits, "write_file", dying)
-            with pytest.raises(KeyboardInterrupt) if left < 7 else suppress():
+            if turn == 7:
+                left = 0
+                patch.setattr(Git, "start", dying)
+            with pytest.raises(KeyboardInterrupt):
                 store.git.commit("after")
         store.git.commit("after")
     clean(work)
     assert work.git("rev-list", "--count", "HEAD").out == "3\n"
     assert in_commit(work) == ["M\tvolumes/a.json", "A\tvolumes/b.json"]
-
-
-@contextmanager
-def suppress() -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, AttributeError, TypeError):
-        pass
 
 
 def test_of_two_that_commit_at_once_none_is_lost(work: Work) -> None:

@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from filestore.engine.layout import CONFIG, RUNTIME
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from filestore.backend import Backend
     from filestore.integrations.git.repository import Repository
+    from filestore.integrations.git.run import Running
     from filestore.model import Commit, Key, Revision
     from filestore.query import Fields
     from filestore.store import Store
@@ -182,34 +183,41 @@ class _Committing:
     def run(self, message: str | None, *, full: bool) -> str | None:
         self._refuse_while_under_way()
         revision = self._backend.revision
+        repository, prefix = self._repository, self._repository.prefix
         objects = Objects(self._git)
         try:
             head = objects.find("HEAD^{commit}")
-            keys = None if full else self._changed_keys(None if head is None else head[0])
+            parent = None if head is None else head[0]
+            keys = None if full else self._changed_keys(parent)
             paths = self._all_paths() if keys is None else self._paths_of(keys)
-            trees = Trees(objects.read, self._repository.object_format)
-            prefix = self._repository.prefix
-            files = {prefix + path: entry for path, entry in self._entries(paths).items()}
-            root = None if head is None else _tree_in(head[1])
-            tree = trees.change(root, files)
+            entries = self._entries(paths)
+            trees = Trees(objects.read, repository.object_format)
+            # The index takes longest: it is written anew whole, and meanwhile the trees are.
+            with self._staging(paths) as staging:
+                root = None if head is None else _tree_in(head[1])
+                files = {prefix + path: entry for path, entry in entries.items()}
+                tree = trees.change(root, files)
+                position = Position(revision, parent or "", repository.config.fanout)
+                if not trees.differing:
+                    staging.wait()
+                    if parent is not None:
+                        self._remember(position)
+                    return None
+                told = message if message is not None else self._told(trees, files)
+                self._write_trees(trees)
+                commit = self._make_commit(tree, parent, told)
+                staging.wait()
         finally:
             objects.close()
-        parent = None if head is None else head[0]
-        if not trees.differing:
-            if parent is not None:
-                self._remember(Position(revision, parent, self._repository.config.fanout))
-            return None
-        changed = [path[len(prefix) :] for path in trees.differing]
-        told = message if message is not None else self._told(trees, files)
-        self._write_trees(trees)
-        commit = self._make_commit(tree, parent, told)
-        self._git.run(
-            *("update-index", "--add", "--remove", "-z", "--stdin"),
-            feed=b"\0".join(map(os.fsencode, changed)),
-        )
         self._move_head(commit, parent, told)
-        self._remember(Position(revision, commit, self._repository.config.fanout))
+        self._remember(replace(position, commit=commit))
         return commit
+
+    def _staging(self, paths: list[str]) -> Running:
+        return self._git.start(
+            *("update-index", "--add", "--remove", "-z", "--stdin"),
+            feed=b"\0".join(map(os.fsencode, paths)),
+        )
 
     def _refuse_while_under_way(self) -> None:
         for name, what in _UNDER_WAY.items():
