@@ -17,6 +17,7 @@ from filestore.cli.target import (
     store_option,
 )
 from filestore.model import Severity
+from filestore.resources.rules import broken_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 def check(location: str | None, as_json: bool, quiet: bool) -> None:
     """Look at every file of the store; exit 1 if an error is found.
 
+    Warns too where documents do not fit together: a snapshot or connection whose
+    volume is gone, two volumes of one name.
     Changes nothing.  Warnings are listed too; they alone leave the exit code 0.
     """
     with open_store(location, readonly=True) as store:
         problems = store.check()
+        with store.snapshot() as view:
+            problems += broken_rules(view)
     report(problems, as_json=as_json, quiet=quiet, well="No problems")
 
 
