@@ -95,6 +95,7 @@ def postgresql(session: nox.Session, sqlalchemy: str) -> None:
     if not any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
         if os.geteuid() != 0:
             session.error("no PostgreSQL server: apt-get install postgresql, as root")
+        session.run("apt-get", "update", "-q", external=True)
         session.run("apt-get", "install", "-y", "-q", "postgresql", external=True)
     if sqlalchemy == "1.4":
         pins = [requirement.replace(">=", "==") for requirement in EXTRAS["postgresql"]]

@@ -27,6 +27,7 @@ from filestore import (
 from filestore.backends.sql.backend import SqlBackend
 from tests.contract.backend import GRACE, A, Worker, put, value
 from tests.postgresql.server import PASSWORD
+from tests.sql.forking import in_child
 
 if TYPE_CHECKING:
     from tests.postgresql.server import Server
@@ -322,4 +323,26 @@ def test_two_processes_lose_no_update(url: str) -> None:
     with filestore.open(url) as store:
         assert store["volumes"]["a"] == {"n": 100}
         assert store.revision == 100
+        assert store.check() == []
+
+
+def test_parent_and_child_go_on(url: str) -> None:
+    with filestore.open(url) as store:
+        store["volumes"]["a"] = {"n": 1}
+        with store.transaction():  # of a server, a child of its midst can go on as well
+            store["volumes"]["b"] = {"n": 2}
+
+            def work() -> bool:
+                return store["volumes"]["a"] == {"n": 1} and "b" not in store["volumes"]
+
+            assert in_child(work) == 0
+
+        def write() -> bool:
+            for n in range(20):
+                store["volumes"]["child"] = {"n": n}
+            return True
+
+        assert in_child(write) == 0
+        assert store["volumes"]["child"] == {"n": 19}
+        store["volumes"]["b"] = {"n": 3}
         assert store.check() == []

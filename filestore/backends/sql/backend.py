@@ -77,6 +77,7 @@ class SqlBackend:
         self._shown = address.shown
         self._readonly = readonly
         self._closed = False
+        self._paused = self._quiet = False
         self._kind = kind = _kind(
             address,
             durability=durability,
@@ -277,14 +278,17 @@ class SqlBackend:
     # -- fork -----------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Let other threads finish what they do with the database, for a moment."""
-        deadline = time.monotonic() + FORK_SECONDS
-        self._quiet = self._writes.pause(deadline)
-        self._quiet = self._sessions.pause(deadline) and self._quiet
+        """Let other threads finish what they do with an SQLite file, for a moment."""
+        self._paused = self._quiet = self._kind.path is not None
+        if self._paused:
+            deadline = time.monotonic() + FORK_SECONDS
+            self._quiet = self._writes.pause(deadline)
+            self._quiet = self._sessions.pause(deadline) and self._quiet
 
     def after_fork_in_parent(self) -> None:
-        self._writes.resume()
-        self._sessions.resume()
+        if self._paused:
+            self._writes.resume()
+            self._sessions.resume()
 
     def after_fork_in_child(self) -> None:
         """Have connections of one's own; the parent's are neither used nor disturbed."""
