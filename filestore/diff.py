@@ -133,42 +133,53 @@ def _compare(old: Any, new: Any, old_path: FieldPath, path: FieldPath) -> Iterat
 def _compare_lists(
     old: list[Any], new: list[Any], old_path: FieldPath, path: FieldPath
 ) -> Iterator[Difference]:
-    from deepdiff import DeepDiff
-
     # As texts the items are hashable, so that deepdiff aligns the lists, and strict.
     olds = [text_of(item) for item in old]
     news = [text_of(item) for item in new]
+    removed, added, replaced = _aligned(olds, news)
+    # A value that went from one place and came to another has moved, whichever way deepdiff
+    # tells it: of two that changed places, it says that both were replaced.
+    places: dict[str, list[int]] = {}
+    for was in sorted([*removed, *(was for was, _ in replaced)], reverse=True):
+        places.setdefault(olds[was], []).append(was)
+    moved: dict[int, int] = {}
+    for index in sorted([*added, *(index for _, index in replaced)]):
+        if places.get(news[index]):
+            moved[index] = places[news[index]].pop()
+    taken = set(moved.values())
+    for index, was in moved.items():
+        yield Difference((*path, index), Kind.MOVED, old[was], new[index], (*old_path, was))
+    for was, index in replaced:
+        if was not in taken and index not in moved:
+            yield from _compare(old[was], new[index], (*old_path, was), (*path, index))
+        elif was not in taken:
+            removed.append(was)
+        elif index not in moved:
+            added.append(index)
+    for index in added:
+        if index not in moved:
+            yield Difference((*path, index), Kind.ADDED, None, new[index], (*path, index))
+    for was in removed:
+        if was not in taken:
+            at = (*old_path, was)
+            yield Difference(at, Kind.REMOVED, old[was], None, at)
+
+
+def _aligned(
+    olds: list[str], news: list[str]
+) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """The indexes of what was taken out, of what was put in, and pairs of what was replaced."""
+    from deepdiff import DeepDiff
+
     tree = DeepDiff(olds, news, view="tree").tree
     # The keys that deepdiff's results of text items can have.
     removed = [_index(level, use_t2=False) for level in tree.get("iterable_item_removed", ())]
     added = [_index(level, use_t2=True) for level in tree.get("iterable_item_added", ())]
-    replaced = []
-    for level in tree.get("values_changed", ()):
-        was, index = _index(level, use_t2=False), _index(level, use_t2=True)
-        if olds[was] == news[index]:
-            # deepdiff joins what was taken out and put in at one index, though here it is one
-            # value, which has another place among its neighbours.
-            removed.append(was)
-            added.append(index)
-        else:
-            replaced.append((was, index))
-
-    removed_at: dict[str, list[int]] = {}
-    for index in sorted(removed, reverse=True):
-        removed_at.setdefault(olds[index], []).append(index)
-    for index in sorted(added):
-        at = (*path, index)
-        if removed_at.get(news[index]):
-            was = removed_at[news[index]].pop()
-            yield Difference(at, Kind.MOVED, old[was], new[index], (*old_path, was))
-        else:
-            yield Difference(at, Kind.ADDED, None, new[index], at)
-    for left in removed_at.values():
-        for index in left:
-            at = (*old_path, index)
-            yield Difference(at, Kind.REMOVED, old[index], None, at)
-    for was, index in replaced:
-        yield from _compare(old[was], new[index], (*old_path, was), (*path, index))
+    replaced = [
+        (_index(level, use_t2=False), _index(level, use_t2=True))
+        for level in tree.get("values_changed", ())
+    ]
+    return removed, added, replaced
 
 
 def _index(level: Any, *, use_t2: bool) -> int:
