@@ -27,6 +27,10 @@ _EXACT: Final = frozenset({str, int, bool, type(None)})
 """The types whose equal values are the same."""
 
 
+_MISSING: Final = object()
+_PIECE: Final = 4096  # elements of a list that are compared as a whole
+
+
 class Kind(StrEnum):
     """How a field differs."""
 
@@ -117,10 +121,16 @@ def _compare(old: Any, new: Any, old_path: FieldPath, path: FieldPath) -> Iterat
         yield Difference(path, Kind.TYPE_CHANGED, old, new, old_path)
     elif isinstance(old, dict):
         for key, value in old.items():
-            if key in new:
-                yield from _compare(value, new[key], (*old_path, key), (*path, key))
-            else:
+            other = new.get(key, _MISSING)
+            if value is other:
+                continue
+            kind = type(value)
+            if kind is type(other) and kind in _EXACT and value == other:
+                continue  # as most fields, and many documents have many
+            if other is _MISSING:
                 yield Difference((*old_path, key), Kind.REMOVED, value, None, (*old_path, key))
+            else:
+                yield from _compare(value, other, (*old_path, key), (*path, key))
         for key, value in new.items():
             if key not in old:
                 yield Difference((*path, key), Kind.ADDED, None, value, (*path, key))
@@ -133,9 +143,12 @@ def _compare(old: Any, new: Any, old_path: FieldPath, path: FieldPath) -> Iterat
 def _compare_lists(
     old: list[Any], new: list[Any], old_path: FieldPath, path: FieldPath
 ) -> Iterator[Difference]:
+    shorter = min(len(old), len(new))
+    first = _alike(old, new, shorter, at_end=False)
+    last = _alike(old, new, shorter - first, at_end=True)
     # As texts the items are hashable, so that deepdiff aligns the lists, and strict.
-    olds = [text_of(item) for item in old]
-    news = [text_of(item) for item in new]
+    olds = {at: text_of(old[at]) for at in range(first, len(old) - last)}
+    news = {at: text_of(new[at]) for at in range(first, len(new) - last)}
     removed, added, replaced = _aligned(olds, news)
     # A value that went from one place and came to another has moved, whichever way deepdiff
     # tells it: of two that changed places, it says that both were replaced.
@@ -165,19 +178,47 @@ def _compare_lists(
             yield Difference(at, Kind.REMOVED, old[was], None, at)
 
 
+def _alike(old: list[Any], new: list[Any], most: int, *, at_end: bool) -> int:
+    """How many elements, of ``most``, are the same at the beginning or at the end.
+
+    Pieces are compared as wholes, growing while they are the same: an element by itself
+    takes ten times as long.
+    """
+    count, size = 0, 1
+    while count < most:
+        size = min(size, most - count)
+        if at_end:
+            ours = old[len(old) - count - size : len(old) - count]
+            theirs = new[len(new) - count - size : len(new) - count]
+        else:
+            ours, theirs = old[count : count + size], new[count : count + size]
+        if same(ours, theirs):
+            count, size = count + size, min(size * 2, _PIECE)
+        elif size == 1:
+            break
+        else:
+            size //= 2
+    return count
+
+
 def _aligned(
-    olds: list[str], news: list[str]
+    olds: dict[int, str], news: dict[int, str]
 ) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """The indexes of what was taken out, of what was put in, and pairs of what was replaced."""
+    if not olds or not news:
+        return list(olds), list(news), []
+    was, at = list(olds), list(news)
+    if len(was) == len(at) == 1:
+        return [], [], [(was[0], at[0])]
     from deepdiff import DeepDiff
 
-    tree = DeepDiff(olds, news, view="tree").tree
+    tree = DeepDiff(list(olds.values()), list(news.values()), view="tree").tree
     # The keys that deepdiff's results of text items can have.
-    removed = [_index(level, use_t2=False) for level in tree.get("iterable_item_removed", ())]
-    added = [_index(level, use_t2=True) for level in tree.get("iterable_item_added", ())]
+    removed = [was[_index(each, use_t2=False)] for each in tree.get("iterable_item_removed", ())]
+    added = [at[_index(each, use_t2=True)] for each in tree.get("iterable_item_added", ())]
     replaced = [
-        (_index(level, use_t2=False), _index(level, use_t2=True))
-        for level in tree.get("values_changed", ())
+        (was[_index(each, use_t2=False)], at[_index(each, use_t2=True)])
+        for each in tree.get("values_changed", ())
     ]
     return removed, added, replaced
 
@@ -191,7 +232,10 @@ def same(old: Any, new: Any) -> bool:
     # What == calls equal may still be 1 and True, 0.0 and -0.0, also somewhere inside.
     if type(old) is not type(new) or old != new:
         return False
-    return type(old) in _EXACT or text_of(old) == text_of(new)
+    if type(old) in _EXACT:
+        return True
+    # Keys are in one order in all that was decoded; sorting them takes twice as long.
+    return orjson.dumps(old) == orjson.dumps(new) or text_of(old) == text_of(new)
 
 
 def text_of(value: Any) -> str:

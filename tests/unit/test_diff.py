@@ -161,15 +161,34 @@ def test_it_is_a_value() -> None:
         one.differences = ()  # type: ignore[misc]
 
 
-def test_deepdiff_is_loaded_only_for_lists_that_differ() -> None:
+def test_deepdiff_is_loaded_only_for_lists_that_have_to_be_aligned() -> None:
     program = (
         "import sys; from filestore.diff import diff\n"
         "diff({'a': [1], 'b': {'c': 1}}, {'a': [1], 'b': {'c': 2}, 'd': []})\n"
         "assert 'deepdiff' not in sys.modules\n"
-        "diff({'a': [1]}, {'a': [2]})\n"
+        "diff({'a': [1, 2, 3], 'b': [1]}, {'a': [1, 5, 3], 'b': [0, 1]})\n"
+        "assert 'deepdiff' not in sys.modules\n"
+        "diff({'a': [1, 2, 3]}, {'a': [2, 3, 1]})\n"
         "assert 'deepdiff' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@given(*[st.lists(st.sampled_from([0, 1, 1.0, True, "x", [1], [True], {"a": 1}]), max_size=12)] * 2)
+def test_applying_the_differences_of_lists_gives_the_other(old: list[Any], new: list[Any]) -> None:
+    found = diff({"l": old}, {"l": new})
+    whole = [each for each in found if len(each.path) == 2]
+    gone = {each.old_path[1] for each in whole if each.kind in {Kind.REMOVED, Kind.MOVED}}
+    come = {each.path[1]: each.new for each in whole if each.kind in {Kind.ADDED, Kind.MOVED}}
+    kept = iter([item for at, item in enumerate(old) if at not in gone])
+    result = [come[at] if at in come else next(kept) for at in range(len(new))]
+    assert next(kept, None) is None
+    for each in found:
+        if each.kind in (Kind.CHANGED, Kind.TYPE_CHANGED) and len(each.path) == 2:
+            result[int(each.path[1])] = each.new
+    inner = {d.path[1] for d in found if len(d.path) > 2}
+    for at, (ours, theirs) in enumerate(zip(result, new, strict=True)):
+        assert exactly(ours) == exactly(theirs) or at in inner
 
 
 @given(*[st.lists(st.integers(0, 20) | texts, max_size=4).map(tuple)] * 2)
