@@ -9,7 +9,18 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import calls, fanout, finds, imports, private_data, reads, scale, sql, writes
+from tests.bench import (
+    calls,
+    fanout,
+    finds,
+    history,
+    imports,
+    private_data,
+    reads,
+    scale,
+    sql,
+    writes,
+)
 from tests.bench.runner import Row, table
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +30,7 @@ PARTS = [
     "open",
     "memory",
     "finds",
+    "history",
     "calls",
     "imports",
     "private_data",
@@ -70,6 +82,8 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
                 rows += reads.memory(data)
             case "finds":
                 rows += finds.run(data, rounds, sizes)
+            case "history":
+                rows += history.run(data, rounds)
             case "private_data":
                 rows += private_data.run(data, rounds)
             case "sql":
