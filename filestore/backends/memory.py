@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filestore.backend import Entry, InMemory, one_by_one
+from filestore.codec import check_remarks
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Closed, Conflict, LockTimeout, ReadOnly
 from filestore.model import ANY, Commit, Key, Op, Origin, only
@@ -153,6 +154,7 @@ class MemoryBackend:
             _require_key(*edit.key)
         if len({edit.key for edit in edits}) < len(edits):
             raise ValueError("two edits of one commit name the same document")
+        check_remarks(actor, message)
         with self.exclusive():
             ops = self._decide(edits)
             if not ops:

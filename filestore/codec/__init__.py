@@ -2,7 +2,7 @@
 
 from filestore.codec.canonical_form import canonical, canonical_again, decode, etag_of
 from filestore.codec.codec import Codec, UnknownCodec, codec_named
-from filestore.codec.limits import MAX_BYTES, MAX_DEPTH
+from filestore.codec.limits import MAX_BYTES, MAX_DEPTH, check_remarks
 
 __all__ = [
     "MAX_BYTES",
@@ -11,6 +11,7 @@ __all__ = [
     "UnknownCodec",
     "canonical",
     "canonical_again",
+    "check_remarks",
     "codec_named",
     "decode",
     "etag_of",

@@ -32,6 +32,18 @@ def check_encoded(raw: bytes) -> bytes:
     return raw
 
 
+def check_remarks(actor: str | None, message: str | None) -> None:
+    """Raise InvalidDocument for an actor or a message of a commit that no record could hold."""
+    for remark, what in ((actor, "actor"), (message, "message")):
+        if remark is not None and not remark.isascii():
+            try:
+                remark.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidDocument(
+                    f"the {what} {remark!r:.60} has a lone surrogate: it must be valid Unicode"
+                ) from error
+
+
 def text_of(raw: bytes) -> str:
     """The text of a file.  Raises Corrupt for what is not UTF-8 without a byte order mark."""
     if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):

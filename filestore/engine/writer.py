@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from filestore.codec import check_remarks
 from filestore.engine import recover
 from filestore.engine.commit import Committer, Ticket
 from filestore.engine.tree import storage_error
@@ -100,6 +101,7 @@ class Writer:
         """Carry out edits as one commit; see :class:`filestore.backend.Backend`."""
         ground = self._ground
         ground.check_writable()
+        check_remarks(actor, message)
         if len(edits) == 1 and self._reads.holds(edits[0]):
             return None
         ticket = Ticket(edits, actor, message, origin)

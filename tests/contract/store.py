@@ -672,6 +672,14 @@ class StoreContract(HistoryContract):
         store["volumes"]["b"] = ONE
         assert [change.actor for change in store.changes()] == ["tester", "tester"]
 
+    @pytest.mark.parametrize("remark", [{"message": "\ud800"}, {"actor": "\udfff"}])
+    def test_a_transaction_that_no_record_could_tell_of_is_refused(
+        self, store: Store, remark: dict[str, str]
+    ) -> None:
+        with pytest.raises(InvalidDocument, match="surrogate"), store.transaction(**remark) as tx:
+            tx["volumes"]["a"] = ONE
+        assert everything(store) == {}
+
     def test_a_transaction_that_raises_writes_nothing(self, store: Store) -> None:
         store["volumes"]["a"] = ONE
         with pytest.raises(Refused), store.transaction() as tx:  # noqa: PT012  # the block

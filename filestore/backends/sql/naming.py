@@ -16,8 +16,6 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
-from filestore.errors import InvalidDocument
-
 MAX_SHORT: Final = 512
 """Bytes of an id that stands in the index as it is."""
 
@@ -44,14 +42,6 @@ def short(column: str) -> str:
     return f"\\#{sha256(column.encode()).hexdigest()}"
 
 
-def remark(text_: str | None, what: str) -> str | None:
-    """An actor or a message as a column holds it.  Raises InvalidDocument."""
-    if text_ is None:
-        return None
-    try:
-        text_.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidDocument(
-            f"the {what} {text_!r:.60} has a lone surrogate: it must be valid Unicode"
-        ) from error
-    return column(text_)
+def remark(text_: str | None) -> str | None:
+    """An actor or a message as a column holds it."""
+    return None if text_ is None else column(text_)

@@ -22,7 +22,7 @@ from filestore.backend import Entry
 from filestore.backends.sql import inspection, naming
 from filestore.backends.sql.reads import columns, ids_of, load
 from filestore.backends.sql.session import closed, read_only
-from filestore.codec import etag_of
+from filestore.codec import check_remarks, etag_of
 from filestore.errors import Conflict, Corrupt, FilestoreError, LockTimeout, StorageError
 from filestore.model import ANY, Commit, Key, Op, Origin
 
@@ -347,8 +347,7 @@ class Writes:
             columns(*edit.key)
         if len({edit.key for edit in edits}) < len(edits):
             raise ValueError("two edits of one commit name the same document")
-        naming.remark(actor, "actor")
-        naming.remark(message, "message")
+        check_remarks(actor, message)
         with self.exclusive():
             ops = self._decide(edits)
             if not ops:
@@ -445,8 +444,8 @@ class Writes:
             statements.add_commit,
             revision,
             commit.time,
-            naming.remark(commit.actor, "actor"),
-            naming.remark(commit.message, "message"),
+            naming.remark(commit.actor),
+            naming.remark(commit.message),
             commit.origin.value,
             self._writer,
         )
