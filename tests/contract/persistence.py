@@ -1,4 +1,7 @@
-"""What every persistence plugin keeps to, without Cinder: subclass :class:`PersistenceContract`."""
+"""What every persistence plugin keeps to, without Cinder: subclass :class:`PersistenceContract`.
+
+:class:`StoreContract` is for plugins that keep a store; :class:`SoftDeletes` is mixed in.
+"""
 
 from __future__ import annotations
 
@@ -526,3 +529,219 @@ class PersistenceContract:
         assert plugin.get_volumes() == plugin.get_snapshots() == []
         backend.refresh()
         assert backend.volumes == []
+
+
+def document(resource: Any) -> dict[str, Any]:
+    """The document of a resource."""
+    return resource.persistence.store[resource.collection][resource.id]
+
+
+class StoreContract(PersistenceContract):
+    """What plugins that keep a store promise besides."""
+
+    def test_a_volume_holds_no_children(self, plugin, volume, snapshot, connection):
+        volume.refresh()
+        assert volume.snapshots
+        assert volume.connections
+        volume.save()
+        assert not {"snapshots", "volume_attachment"} & document(volume).keys()
+        assert "volume" not in document(snapshot)
+        assert "volume" not in document(connection)
+
+    def test_a_document_has_only_what_is_not_implied(self, plugin, typed, snapshot):
+        assert document(typed)["volume_type"] == {
+            "extra_specs": {"thin": "true"},
+            "qos_specs": {"consumer": "back-end", "specs": {"iops": "100"}},
+        }
+        assert None not in document(typed).values()
+        assert document(snapshot)["backend"] == "lvm"
+        assert "progress" not in document(snapshot)
+
+    def test_two_holders_do_not_undo_each_others_fields(self, plugin, volume):
+        mine, theirs = reread(volume), reread(volume)
+        mine.display_name = "mine"
+        theirs.size = 7
+        mine.metadata["mine"] = "x"
+        theirs.metadata["theirs"] = "y"
+        del theirs.metadata["a"]
+        mine.save()
+        theirs.save()
+        found = reread(volume)
+        assert (found.name, found.size) == ("mine", 7)
+        assert found.metadata == {"b": "2", "mine": "x", "theirs": "y"}
+
+    def test_a_load_that_fails_stores_nothing(self, plugin, volume, snapshot):
+        dump = cl.dump()
+        plugin.delete_snapshot(snapshot)
+        plugin.delete_volume(volume)
+        set_snapshot = plugin.set_snapshot
+
+        def fail(resource: Any) -> None:
+            set_snapshot(resource)
+            raise RuntimeError("no space")
+
+        plugin.set_snapshot = fail
+        with pytest.raises(RuntimeError, match="no space"):
+            cl.load(dump, save=True)
+        assert plugin.get_volumes() == plugin.get_snapshots() == []
+
+    def test_metadata_that_was_assigned_replaces_what_was_there(self, plugin, volume):
+        mine, theirs = reread(volume), reread(volume)
+        theirs.metadata["theirs"] = "y"
+        theirs.save()
+        mine.metadata = {"only": "this"}
+        mine.save()
+        assert reread(volume).metadata == {"only": "this"}
+
+    def test_a_field_set_to_the_value_it_had_is_written(self, plugin, volume):
+        mine, theirs = reread(volume), reread(volume)
+        theirs.status = "error"
+        theirs.save()
+        mine.status = "creating"
+        mine.save()
+        assert reread(volume).status == "creating"
+
+    def test_a_mangled_document_is_written_whole_when_nothing_changed(self, plugin, volume):
+        holder = reread(volume)
+        plugin.store["volumes"][volume.id] = {"id": volume.id, "display_name": "mangled"}
+        holder.save()
+        assert fields(reread(volume)) == fields(volume)
+
+    def test_unknown_fields_of_a_document_are_kept(self, plugin, volume):
+        plugin.store["volumes"].patch(volume.id, {"note": "ask Ann before deleting"})
+        holder = reread(volume)
+        holder.size = 3
+        holder.save()
+        holder.save()
+        assert document(volume)["note"] == "ask Ann before deleting"
+
+    def test_a_set_that_changes_nothing_makes_no_revision(self, plugin, volume, typed):
+        revision = plugin.store.revision
+        for resource in (volume, typed):
+            reread(resource).save()
+            resource.save()
+        assert plugin.store.revision == revision
+
+    def test_a_load_is_one_revision(self, plugin, volume, snapshot, connection):
+        dump = cl.dump()
+        for each in plugin.store.collections():
+            plugin.store[each].clear()
+        revision = plugin.store.revision
+        cl.load(dump, save=True)
+        assert plugin.store.revision == revision + 1
+        assert plugin.store.collections() == ["connections", "snapshots", "volumes"]
+
+    def test_the_tracker_is_not_reset_when_the_write_fails(self, plugin, volume):
+        volume.size = 2
+        volume.display_name = "\ud800"  # no bytes can hold a lone surrogate
+        with pytest.raises(cl.InvalidDocument):
+            plugin.set_volume(volume)
+        assert volume.obj_what_changed() == {"size", "display_name"}
+        assert reread(volume).size == 1
+
+    def test_the_resource_is_not_marked_when_the_delete_fails(self, plugin, volume):
+        plugin.store.close()
+        with pytest.raises(cl.Closed):
+            plugin.delete_volume(volume)
+        assert volume.deleted is False
+
+    def test_metadata_values_are_texts(self, plugin, volume):
+        volume.metadata["n"] = 2
+        volume.save()
+        assert document(volume)["metadata"]["n"] == "2"
+        volume.metadata["n"] = {}
+        with pytest.raises(cl.InvalidDocument, match="metadata"):
+            volume.save()
+
+    def test_a_value_that_json_has_not_is_refused(self, plugin):
+        with pytest.raises(cl.InvalidDocument):
+            plugin.set_key_value(cl.KeyValue("k", {1: "a"}))
+        with pytest.raises(TypeError, match="key"):
+            plugin.set_key_value(cl.KeyValue(None, 1))
+        assert plugin.get_key_values() == []
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"size": "large"},
+            {"size": {}},
+            {"bootable": "no"},
+            {"created_at": "yesterday"},
+            {"metadata": ["a"]},
+            {"metadata": {"a": {}}},
+            {"attach_status": "glued"},
+            {"display_name": []},
+            {"volume_type": "gold"},
+            {"volume_type": {"qos_specs": ["iops"]}},
+            {"volume_type": {"extra_specs": {"a": []}}},
+        ],
+    )
+    def test_values_that_a_field_cannot_have_are_refused(self, plugin, volume, wrong):
+        plugin.store["volumes"].patch(volume.id, wrong)
+        (name,) = wrong
+        with pytest.raises(cl.Corrupt, match=rf"volumes/{volume.id}: the field '{name}"):
+            plugin.get_volumes(volume.id)
+        with pytest.raises(cl.Corrupt):
+            plugin.get_volumes()
+
+    def test_an_error_about_a_secret_does_not_tell_it(self, plugin, volume):
+        plugin.store["volumes"].patch(volume.id, {"provider_auth": ["CHAP not-a-secret"]})
+        with pytest.raises(cl.Corrupt) as caught:
+            plugin.get_volumes()
+        assert "not-a-secret" not in str(caught.value)
+
+    def test_the_documents_name_is_the_id(self, plugin, volume):
+        plugin.store["volumes"]["copy"] = document(volume)
+        assert plugin.get_volumes("copy")[0].id == "copy"
+
+    def test_sets_inside_a_transaction_are_one_commit(self, plugin, volume):
+        before = plugin.store.revision
+        with plugin.store.transaction(message="nightly"):
+            volume.metadata["backup"] = "running"
+            volume.save()
+            plugin.set_key_value(cl.KeyValue("last", 1))
+        assert [(c.key.collection, c.revision) for c in plugin.store.changes(before)] == [
+            ("volumes", before + 1),
+            ("key_values", before + 1),
+        ]
+
+
+class SoftDeletes:
+    """What plugins promise with ``soft_deletes``: mixed in."""
+
+    def test_the_resource_stays_and_is_hidden(self, plugin, volume, snapshot, connection):
+        plugin.delete_snapshot(snapshot)
+        plugin.delete_connection(connection)
+        plugin.delete_volume(volume)
+        assert plugin.get_volumes() == plugin.get_volumes(volume.id) == []
+        assert plugin.get_volumes(volume_name="disk") == []
+        assert plugin.get_snapshots() == plugin.get_snapshots(snapshot.id) == []
+        assert plugin.get_connections() == plugin.get_connections(connection.id) == []
+        for resource in (volume, snapshot, connection):
+            kept = document(resource)
+            assert kept["deleted"] is True
+            assert dt.datetime.fromisoformat(kept["deleted_at"]) == resource.deleted_at
+        assert document(volume)["status"] == document(snapshot)["status"] == "deleted"
+        assert document(volume)["display_name"] == "disk"
+
+    def test_the_first_delete_counts(self, plugin, volume):
+        plugin.delete_volume(volume)
+        kept = document(volume)
+        plugin.delete_volume(volume)
+        assert document(volume) == kept
+
+    def test_deleting_what_was_never_there_leaves_nothing(self, plugin, backend):
+        plugin.delete_volume(cl.Volume(backend, size=1))
+        assert plugin.store.collections() == []
+
+    def test_a_set_after_a_delete_shows_the_volume_again(self, plugin, volume):
+        plugin.delete_volume(volume)
+        volume.status = "error_deleting"
+        volume.save()
+        assert reread(volume).status == "error_deleting"
+        assert reread(volume).deleted is False
+
+    def test_key_values_are_deleted_all_the_same(self, plugin):
+        plugin.set_key_value(cl.KeyValue("k", "v"))
+        plugin.delete_key_value(cl.KeyValue("k"))
+        assert plugin.store.collections() == []
