@@ -82,7 +82,7 @@ def _load(json_src: Any, save: bool) -> Any:
         for each in sources:
             name = loading.part(each, "class", str)
             if name == "Backend":
-                backend, volumes = Backend._load(each)  # noqa: SLF001  # both are the library's
+                backend, volumes = Backend._load(each, ours=source is not json_src)  # noqa: SLF001  # both are the library's
                 if isinstance(backend, Backend) and volumes:
                     of_backends.append((backend, volumes))
                 result.append(backend)

@@ -248,16 +248,24 @@ class Backend(Scope):
         return backend
 
     @classmethod
-    def _load(cls, source: Document) -> tuple[Backend | str, list[of_volumes.Volume]]:
-        """The backend and the volumes of a dump; the backend does not have them yet."""
+    def _load(
+        cls, source: Document, *, ours: bool = False
+    ) -> tuple[Backend | str, list[of_volumes.Volume]]:
+        """The backend and the volumes of a dump; the backend does not have them yet.
+
+        ``ours``: nobody else has the dump, which need not stay whole while it is read.
+        """
         backend = loading.backend_of(source)
         volumes = []
         if source.get("volumes") is not None:
-            for each in loading.part(source, "volumes", list):
+            listed = loading.part(source, "volumes", list)
+            for index, each in enumerate(listed):
                 of_volume = loading.part(each, "backend", dict)
                 if of_volume.get("volume_backend_name") != source["backend"]["volume_backend_name"]:
                     raise loading.misplaced(of_volume, source["backend"])
                 volumes.append(of_volumes.Volume._load(backend, loading.part(each, "ovo", dict)))
+                if ours:
+                    listed[index] = None  # a large dump is larger than what is made of it
         return backend, volumes
 
     @classmethod

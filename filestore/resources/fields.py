@@ -19,7 +19,7 @@ from filestore.masking import masked
 from filestore.resources.documents import SCALARS, UTC, moment, plain, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from filestore.model import Document
 
@@ -284,15 +284,18 @@ def read_fields(fields: Mapping[str, Field[Any]], document: Mapping[str, Any]) -
 
 
 def write_fields(
-    fields: Mapping[str, Field[Any]], values: Mapping[str, Any], names: Iterable[str]
+    fields: Mapping[str, Field[Any]],
+    values: Mapping[str, Any],
+    names: Collection[str] | None = None,
 ) -> Document:
-    """The fields of these names as JSON has them, None for null.
+    """The fields, or those of ``names``, as JSON has them; None for null.
 
     Raises InvalidDocument for what JSON has not.
     """
-    document = {}
-    for name in names:
-        value = values.get(name)
+    document: Document = dict.fromkeys(fields if names is None else names)
+    for name, value in values.items():
+        if name not in document:
+            continue
         if type(value) in SCALARS:
             document[name] = value
         else:

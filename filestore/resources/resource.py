@@ -17,7 +17,7 @@ from filestore.resources.objects import Entity, Fielded, new_values
 from filestore.resources.scope import Scope, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from filestore.model import Document, Key
     from filestore.resources.backend import Backend
@@ -151,7 +151,7 @@ class Resource(Scope, Fielded):
     def _primitive(self, visited: set[int], simplified: bool) -> Document:
         """The fields as a versioned object; what is in ``visited`` is not gone into again."""
         visited.add(id(self))
-        data = write_fields(self.fields, self._tracked.values, self.fields)
+        data = write_fields(self.fields, self._tracked.values)
         data.update(dict.fromkeys(self.absent))
         self._add_others(data, visited, simplified)
         return versioned(self.ovo_name, self.version, data)
@@ -211,10 +211,9 @@ class Resource(Scope, Fielded):
     def _document_extras(self, fields: Document) -> None:
         """Add to the fields what the document has besides."""
 
-    def document_fields(self, names: Iterable[str] | None = None) -> Document:
+    def document_fields(self, names: Collection[str] | None = None) -> Document:
         """The fields, or those of ``names``, as the document has them, None for null."""
-        wanted = self.fields if names is None else names
-        fields = write_fields(self.fields, self._tracked.values, wanted)
+        fields = write_fields(self.fields, self._tracked.values, names)
         self._document_extras(fields)
         return fields
 
