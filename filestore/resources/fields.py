@@ -12,7 +12,7 @@ before it is written.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, overload
 
 from filestore.errors import InvalidDocument
 from filestore.masking import masked
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from filestore.model import Document
 
 T = TypeVar("T")
+
+NONE: Final[frozenset[str]] = frozenset()
+"""No names; one object for thousands of resources."""
 
 
 class Tracked:
@@ -38,7 +41,7 @@ class Tracked:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
-        self.assigned: set[str] = set()
+        self.assigned: set[str] | frozenset[str] = NONE
         self.seen: dict[str, Any] = {}
 
 
@@ -82,7 +85,7 @@ class Field(Generic[T]):
     def __set__(self, instance: HasFields, value: Any) -> None:
         tracked = instance._tracked
         tracked.values[self.name] = self.coerced(value)
-        tracked.assigned.add(self.name)
+        tracked.assigned |= {self.name}
 
     def coerced(self, value: Any) -> T | None:
         """The value to keep of one that is assigned.  Raises InvalidDocument."""

@@ -14,6 +14,7 @@ from filestore.errors import InvalidDocument
 from filestore.masking import masked
 from filestore.resources.documents import fold_type, unfold_type, unreadable
 from filestore.resources.fields import (
+    NONE,
     Boolean,
     Choice,
     Field,
@@ -90,7 +91,10 @@ class Fielded:
     @property
     def _changed_fields(self) -> set[str]:
         """The names of the fields that were assigned."""
-        return self._tracked.assigned
+        tracked = self._tracked
+        if not isinstance(tracked.assigned, set):  # plugins add to it
+            tracked.assigned = set(tracked.assigned)
+        return tracked.assigned
 
     def obj_attr_is_set(self, name: str) -> bool:
         """Whether a field has been loaded: all but those that hold other resources always are.
@@ -109,7 +113,7 @@ class Fielded:
             for name in self._mutable
             if tracked.seen.get(name) != self.fields[name].write(tracked.values.get(name))
         }
-        return tracked.assigned | inside
+        return {*tracked.assigned, *inside}
 
     def obj_get_changes(self) -> dict[str, Any]:
         """The fields that changed, with their values."""
@@ -118,8 +122,12 @@ class Fielded:
     def obj_reset_changes(self, fields: Iterable[str] | None = None) -> None:
         """Take these fields, or all, for unchanged."""
         tracked = self._tracked
-        names = set(self.fields) if fields is None else set(fields)
-        tracked.assigned -= names
+        names: Collection[str] = self._mutable
+        if fields is None:
+            tracked.assigned = NONE
+        else:
+            names = set(fields)
+            tracked.assigned = tracked.assigned - names
         for name in self._mutable:
             if name in names:
                 tracked.seen[name] = self.fields[name].write(tracked.values.get(name))
@@ -133,7 +141,7 @@ class Fielded:
             )
         values = {name: self.fields[name].coerced(value) for name, value in updates.items()}
         self._tracked.values.update(values)
-        self._tracked.assigned.update(values)
+        self._tracked.assigned |= values.keys()
 
 
 class Entity(Fielded):
@@ -385,7 +393,7 @@ def new_values(owner: type[Fielded], values: Mapping[str, Any]) -> Tracked:
         if name in values or field.default is not None
     }
     tracked = owner.blank(made)
-    tracked.assigned.update(fields)
+    tracked.assigned = set(fields)
     return tracked
 
 

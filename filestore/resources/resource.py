@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from filestore.errors import InvalidDocument
@@ -184,7 +185,9 @@ class Resource(Scope, Fielded):
         data = loading.data_of(primitive, cls.ovo_name, cls.version)
         loading.only(data, cls, cls._others)
         try:
-            tracked = cls.blank(read_fields(cls.fields, data))
+            # The same ids, names and words stand in a dump many times.
+            shared = {n: intern(v) if type(v) is str else v for n, v in data.items()}
+            tracked = cls.blank(read_fields(cls.fields, shared))
         except Unreadable as error:
             raise InvalidDump(
                 f"{cls.ovo_name} {data['id']} in the dump: the field {error.name!r} cannot be"

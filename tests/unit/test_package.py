@@ -56,6 +56,19 @@ def test_import_leaves_slow_libraries_to_their_first_use(name: str) -> None:
     assert python(code) == "False\n"
 
 
+def test_import_leaves_the_cinderlib_interface_to_its_first_use() -> None:
+    code = (
+        "import filestore, sys\n"
+        "print([name for name in sys.modules if name.startswith('filestore.')])\n"
+        "filestore.setup()\n"
+        "print('sqlalchemy' in sys.modules)\n"
+    )
+    imported, sql = python(code).splitlines()
+    assert "filestore.resources" not in imported
+    assert "filestore.persistence" not in imported
+    assert sql == "False"
+
+
 def test_a_store_in_memory_needs_no_slow_library() -> None:
     code = (
         "import filestore, sys\n"
