@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from filestore import Conflict, Key, NotFound, Store, View
 from filestore.codec import canonical, etag_of
+from filestore.merge import merge
 from tests.contract.backend import in_thread
 
 if TYPE_CHECKING:
@@ -89,6 +90,24 @@ def merged(target: Any, changes: Any) -> Any:
     return result
 
 
+def undone(after: Model, now: Model, before: Model) -> Model | None:
+    """The model with one commit taken back; None for a conflict."""
+    model = dict(now)
+    for key in {*after, *before}:
+        was, made, current = before.get(key), after.get(key), now.get(key)
+        if etag(was) in {etag(made), etag(current)}:
+            continue
+        if etag(current) != etag(made) and (current is None or made is None):
+            return None
+        result = merge(made, current, was)
+        if result.conflicts:
+            return None
+        model.pop(key, None)
+        if result.document is not None:
+            model[key] = result.document
+    return model
+
+
 class StoreMachine(RuleBasedStateMachine):
     """Subclass, and say how to open a store."""
 
@@ -105,6 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.committed: Model = {}
         self.replayed: Model = {}
         self.replayed_to = 0
+        self.copies: dict[int, Model] = {0: {}}  # what there was after each revision
         self.etags: dict[Key, list[Etag]] = {}
         self.views: list[Pinned] = []
         # The blocks that are open, outermost first, each with the model as it began.
@@ -151,6 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert (revision > self.revision) == changed
         self.revision = revision
         self.committed = dict(self.model)
+        self.copies[revision] = self.committed
 
     def source(self, through: bool) -> Any:
         """The store, or the transaction itself: inside a block they are the same."""
@@ -357,6 +378,68 @@ class StoreMachine(RuleBasedStateMachine):
                 self.replayed[change.key] = change.after
         self.replayed_to = self.revision
         assert self.replayed == self.committed
+
+    # --- the past
+
+    @rule(data=st.data())
+    def look_at_the_past(self, data: st.DataObject) -> None:
+        revision = data.draw(st.sampled_from(sorted(self.copies)), "revision")
+        copy = self.copies[revision]
+        with self.store.at(revision=revision) as past:
+            for collection in COLLECTIONS:
+                for id in IDS:
+                    assert past[collection].get(id) == copy.get(Key(collection, id))
+            assert everything(past) == copy
+            assert past.collections() == sorted({key.collection for key in copy})
+
+    @precondition(lambda self: not self.blocks and self.revision)
+    @rule(data=st.data())
+    def undo(self, data: st.DataObject) -> None:
+        revision = data.draw(st.integers(max(1, self.revision - 3), self.revision), "revision")
+        if not {revision, revision - 1} <= self.copies.keys():
+            return
+        model = undone(self.copies[revision], self.model, self.copies[revision - 1])
+        if model is None:
+            self.raises(Conflict, lambda: self.store.undo(revision))
+        else:
+            self.store.undo(revision)
+            self.wrote(model)
+
+    @precondition(lambda self: not self.blocks)
+    @rule(data=st.data(), stale=st.booleans())
+    def go_back_by_a_plan(self, data: st.DataObject, stale: bool) -> None:
+        revision = data.draw(st.sampled_from(sorted(self.copies)), "revision")
+        copy = self.copies[revision]
+        wanted: dict[str, dict[str, Document]] = {}
+        for key, document in copy.items():
+            wanted.setdefault(key.collection, {})[key.id] = document
+        plan = self.store.plan(wanted, delete=True)
+        seen = [*plan.unchanged, *(step.key for step in plan.steps)]
+        if stale and seen:
+            key = data.draw(st.sampled_from(sorted(seen)), "changed meanwhile")
+            self.store[key.collection][key.id] = {"changed": "meanwhile"}
+            changed = {**self.model, key: {"changed": "meanwhile"}}
+            if changed != self.model:
+                self.wrote(changed)
+                self.raises(Conflict, lambda: self.store.apply(plan))
+            return
+        self.store.apply(plan)
+        kept = {key: one for key, one in self.model.items() if key.collection not in wanted}
+        self.wrote({**kept, **copy})
+
+    @rule(key=keys)
+    def blame(self, key: Key) -> None:
+        document = self.committed.get(key)
+        if self.blocks or document is None:
+            return
+        fields = self.store.blame(*key)
+        assert {field.path[0] for field in fields} == document.keys()
+        for field in fields:
+            assert field.revision is not None
+            value: Any = self.copies[field.revision][key] if field.revision in self.copies else None
+            for step in field.path if value is not None else ():
+                value = value[step]
+            assert value is None or value == field.value
 
     @rule()
     def checkpoint(self) -> None:
