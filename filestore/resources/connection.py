@@ -6,6 +6,7 @@ connect; ``connector``, what the host told about itself; ``device``, what it bec
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 from filestore.exception import ConnectionNotFound
@@ -248,12 +249,13 @@ class Connection(AttachmentFields, OfVolume):
         """Have the driver attach the volume to this host, and store the device.
 
         The driver's ``connect_volume(data)`` does it, as os-brick's connectors, and returns the
-        device.  Without one it is only recorded; ``path`` is then what the storage told, if any.
+        device.  Without one it is only recorded; ``path`` is then what the storage told as
+        ``device_path``, or the system's null device, behind which there is nothing.
         """
         data = self.conn_info.get("data") or {}
         device = self._driven()._call("connect_volume", data)
         if device is None:
-            device = {"type": "recorded", "path": data.get("device_path")}
+            device = {"type": "recorded", "path": data.get("device_path") or os.devnull}
         self.device_attached(plain(device))
         if self._volume is not None:
             self._volume.local_attach = self

@@ -1,5 +1,7 @@
 """Backends and what drives them: what is called, what is stored of what it returns."""
 
+import os
+
 import pytest
 
 import filestore as cl
@@ -555,7 +557,7 @@ class TestWithoutDriver:
         assert connection.protocol == "recorded"
         connection.attach()
         assert connection.attached
-        assert connection.path is None
+        assert connection.path == os.devnull
         connection.detach()
         connection.disconnect()
         attached = volume.attach()

@@ -313,3 +313,54 @@ def test_a_loaded_dump_shares_nothing_with_the_dump(backend):
     again = cl.load(dump)
     assert "x" not in again.conn_info["data"]
     assert again.volume.metadata == {"a": "1"}
+
+
+def test_a_dump_of_many_volumes_has_the_children_of_each(backend):
+    expected = {}
+    for number in range(5):
+        volume = backend.create_volume(1, name=str(number))
+        expected[volume.name] = [volume.create_snapshot(f"{number}-{each}").name for each in "ab"]
+    backend.refresh()
+    held = backend.volumes[0]
+    held.snapshots  # noqa: B018  # loaded before, and not again
+    cl.Snapshot(held, name="later").save()
+    found = {
+        data_of(volume["ovo"])["display_name"]: sorted(
+            data_of(each)["display_name"]
+            for each in data_of(data_of(volume["ovo"])["snapshots"])["objects"]
+        )
+        for volume in cl.dump()[0]["volumes"]
+    }
+    assert found == expected
+    assert all(each.volume is volume for volume in backend.volumes for each in volume.snapshots)
+
+
+def test_people_get_a_dictionary(backend):
+    volume = backend.create_volume(1, name="v", extra_specs={"a": "b"}, qos_specs={"c": "d"})
+    volume.create_snapshot("s")
+    told = volume.to_dict()["volume"]
+    assert told["display_name"] == "v"
+    assert told["volume_type"]["volumetype"]["extra_specs"] == {"a": "b"}
+    (snapshot,) = told["snapshots"]["snapshotlist"]["objects"]
+    assert snapshot["snapshot"]["display_name"] == "s"
+
+
+def test_children_can_be_given_their_volume(backend):
+    volume = backend.create_volume(1)
+    volume.create_snapshot("s")
+    (snapshot,) = cl.Backend.persistence.get_snapshots()
+    snapshot.volume = volume
+    assert snapshot.volume is volume
+    snapshot.refresh()
+    assert snapshot.volume is not volume
+    assert snapshot.volume.id == volume.id
+
+
+def test_a_snapshot_and_a_connection_in_one_dump_bring_their_volume_once(backend):
+    volume = backend.create_volume(1, name="v")
+    texts = [volume.create_snapshot("s").dump, volume.connect({"host": "h"}).dump]
+    for name in cl.Backend.persistence.store.collections():
+        cl.Backend.persistence.store[name].clear()
+    cl.load(texts, save=True)
+    (found,) = cl.Backend.persistence.get_volumes()
+    assert (len(found.snapshots), len(found.connections)) == (1, 1)
