@@ -81,7 +81,13 @@ PEERS: Final[dict[str, Callable[..., Peer]]] = {
     "raw": Raw,
 }
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "filestore": ("filestore.engine.files", "filestore.store", "filelock", "ctypes"),
+    "filestore": (
+        "filestore.engine.files",
+        "filestore.store",
+        "filestore.codec.json",
+        "filelock",
+        "ctypes",
+    ),
     "sqlite": ("sqlite3", "orjson"),
     "lmdb": ("lmdb", "orjson"),
     "diskcache": ("diskcache",),
