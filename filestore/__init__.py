@@ -213,8 +213,8 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
     ``readonly``: every write raises ReadOnly, and nothing in the folder is touched.
     ``create``: make the store when there is none; otherwise NotFound is raised.
     ``lock_timeout``: how many seconds a write waits for other writers before LockTimeout.
-    ``watch``: whether events may tell of edits from outside.  So far none do: every read looks
-    at its file, whatever is said here.
+    ``watch``: whether the system's events may tell of edits from outside.  Without, and where
+    there are none, reads look at their files, and the tree is gone through now and then.
     ``actor``: who writes, kept with each commit.
     ``file_mode``: permissions of new files; folders get the matching ones.
     ``cache_bytes``: how much memory the documents that were read may take, in bytes, with what

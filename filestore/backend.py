@@ -227,6 +227,12 @@ class Backend(Protocol):
     def repair(self) -> list[Problem]:
         """Mend what can be mended without losing a document; returns what is left."""
 
+    def rescan(self) -> Revision:
+        """Look for edits from outside now, and record them; the newest revision.
+
+        Where another handle records for all, it is left to that one.
+        """
+
     def checkpoint(self) -> None:
         """Make the documents themselves durable, so that the journal is only history."""
 

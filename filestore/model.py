@@ -48,6 +48,16 @@ Expected: TypeAlias = "Etag | None | Any_"
 """The etag that must be there; None: nothing may be there; :data:`ANY`: do not check."""
 
 
+def stand_in(etag: Etag) -> bytes:
+    """What stands for a document of which only the etag is known; no document's bytes."""
+    return b"?" + etag.encode()
+
+
+def stands_in(data: bytes | None) -> bool:
+    """Whether these bytes only stand for a document."""
+    return data is not None and data[:1] == b"?"
+
+
 class Edit(NamedTuple):
     """What a caller asks of one document.
 
@@ -61,7 +71,11 @@ class Edit(NamedTuple):
 
 
 class Op(NamedTuple):
-    """What a commit did to one document; canonical bytes, None for absent."""
+    """What a commit did to one document; canonical bytes, None for absent.
+
+    ``before`` of an external edit may be a *stand-in*: what was there was never seen by the
+    store, or is kept no more, and only its etag is known.
+    """
 
     key: Key
     before: bytes | None
@@ -148,7 +162,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Change:
-    """What one commit did to one document; ``before`` and ``after`` are None where absent."""
+    """What one commit did to one document; ``before`` and ``after`` are None where absent.
+
+    ``before`` of an external edit is None as well where the store never saw what was there,
+    or keeps it no more.
+    """
 
     revision: Revision
     time: float

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from filestore.backend import Entry, one_by_one
 from filestore.collection import ReadCollection
 from filestore.errors import Closed, Corrupt, HistoryGone, NotFound, StorageError
-from filestore.model import Key
+from filestore.model import Key, stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,6 +193,13 @@ class Kept:
             named = Key(*key)
             for commit in self._backend.changes(self._revision, named):
                 before = commit.ops[0].before
+                if stands_in(before):
+                    raise HistoryGone(
+                        f"{named}: what revision {commit.revision}, an edit from outside, replaced "
+                        "was never seen by the store, or is not kept any more",
+                        key=named,
+                        revision=commit.revision,
+                    )
                 entry, error = (None if before is None else Entry(before)), None
                 break
             require_kept(self._backend, self._revision)

@@ -333,6 +333,14 @@ class Store:
         """Mend what can be mended without losing a document; returns what is left."""
         return self._backend.repair()
 
+    def rescan(self) -> Revision:
+        """Look for files edited from outside now, record the edits, and tell the newest revision.
+
+        It need not be called: a store that is watched notices by itself.  Where another process
+        records for all, it is left to that one, which is about to notice.
+        """
+        return self._backend.rescan()
+
     def checkpoint(self) -> None:
         """Make the documents' own files durable, so that the journal is only history.
 

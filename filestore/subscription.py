@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from filestore.codec import decode
 from filestore.errors import Closed
-from filestore.model import Change
+from filestore.model import Change, stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,7 +153,7 @@ def changes_of(commit: Commit) -> list[Change]:
             commit.message,
             commit.origin,
             op.key,
-            None if op.before is None else decode(op.before),
+            None if op.before is None or stands_in(op.before) else decode(op.before),
             None if op.after is None else decode(op.after),
         )
         for op in commit.ops

@@ -14,6 +14,7 @@ from filestore.codec import canonical, decode
 from filestore.diff import diff
 from filestore.errors import Conflict, Dispute
 from filestore.merge import merge
+from filestore.model import stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,8 @@ class Reversed(NamedTuple):
 
 def reverse(op: Op, current: bytes | None) -> Reversed:
     """What a document becomes when that op is taken back; None is no document."""
+    if stands_in(op.before):
+        return Reversed(current, (((), ""),))  # nobody knows what an edit from outside replaced
     if current == op.after:
         return Reversed(op.before)
     if current == op.before:
@@ -103,4 +106,4 @@ def _sentence(dispute: Dispute) -> str:
 
 
 def _decoded(data: bytes | None) -> dict[str, object] | None:
-    return None if data is None else decode(data)
+    return None if data is None or stands_in(data) else decode(data)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from filestore.backend import Entry, one_by_one
 from filestore.collection import ReadCollection
 from filestore.errors import Closed, Conflict
+from filestore.model import stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -189,7 +190,8 @@ class View:
         assert self._revision is not None
         if commit.revision > self._revision:
             for op in commit.ops:
-                self._replaced.setdefault(op.key, op.before)
+                if not stands_in(op.before):  # what nobody knows can't be kept: the edit shows
+                    self._replaced.setdefault(op.key, op.before)
 
     def _changed(self) -> dict[tuple[str, str], bytes | None]:
         with self._mutex:

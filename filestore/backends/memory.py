@@ -270,6 +270,9 @@ class MemoryBackend:
         with self.exclusive():
             return []
 
+    def rescan(self) -> Revision:
+        return self.revision
+
     def checkpoint(self) -> None:
         if self._closed:
             raise _closed()

@@ -251,6 +251,42 @@ class Committer:
         except OSError:
             pass  # the next writer erases it
 
+    # -- edits from outside ---------------------------------------------------------
+
+    def record(self, ops: Sequence[Op]) -> Commit:
+        """Write down edits that are in the files already: there is nothing to publish.
+
+        All that is committed must be published, so that what differs is known for an edit.
+        """
+        ground, reads = self._ground, self._reads
+        state = ground.check_writable()
+        level, end = ground.durability, state.committed
+        revision = end.revision + 1
+        commit = Commit(revision, time.time(), None, None, Origin.EXTERNAL, tuple(ops))
+        payload = record.commit_payload(commit, record.etags(commit), state.synced)
+        try:
+            if level is not Durability.OFF and not state.names_safe:
+                ground.make_names_safe(state)
+            (position,) = ground.journal.append(
+                [payload], end, checkpoint=state.checkpoint.revision
+            )
+            if level is Durability.FULL:
+                ground.journal.sync()
+            mark = Mark(revision, position)
+            with reads.mutex:
+                state.set_committed(mark)
+                state.set_published(mark)
+                reads.note_external(commit, mark)
+            if level is Durability.FULL:
+                state.set_synced(revision)
+        except BaseException as error:
+            if state.committed.revision < revision:
+                self._take_back(state, end, error)
+            if isinstance(error, OSError) and not isinstance(error, FilestoreError):
+                raise storage_error(error, ground.layout.journal, None) from error
+            raise
+        return commit
+
     # -- publish --------------------------------------------------------------------
 
     def _publish(self, state: State, swaps: dict[Key, Swap], mark: Mark, litter: list[str]) -> None:

@@ -16,9 +16,11 @@ from filestore.engine.checkpoint import Checkpointer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
 from filestore.engine.reads import Reads
+from filestore.engine.recorder import Recorder
 from filestore.engine.reshard import Resharded, reshard
 from filestore.engine.shelf import Shelf
 from filestore.engine.tree import storage_error
+from filestore.engine.watcher import Watcher
 from filestore.engine.writer import Writer
 from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
 
@@ -79,8 +81,8 @@ class FileBackend:
             lock_timeout=lock_timeout,
             file_mode=file_mode,
         )
-        self._watch = watch
         self._closed = False
+        self._watcher: Watcher | None = None
         self._closing = threading.Lock()
         try:
             self._reads = reads = Reads(ground, cache_bytes)
@@ -91,6 +93,8 @@ class FileBackend:
             self._background = (
                 Background(ground, self._checkpointer) if background and not scratch else None
             )
+            self._recorder = Recorder(ground, reads, self._writer, self._shelf)
+            self._recorder.start_empty()
             self._recover_if_needed()
             reads.begin()
         except BaseException as error:
@@ -101,6 +105,9 @@ class FileBackend:
             raise
         self.get = reads.get  # the hot path, without a call in between
         _handles.add(self)
+        if background:
+            self._watcher = Watcher(ground, reads, self._recorder, events=watch)
+            self._watcher.start()
 
     def _recover_if_needed(self) -> None:
         """Bring the store to order if nobody else is about to; readers need not wait for it."""
@@ -185,6 +192,18 @@ class FileBackend:
         with self._open():
             return inspection.repair(self._ground, self._reads, self._writer, self._checkpointer)
 
+    def rescan(self) -> Revision:
+        with self._open():
+            recorder = self._recorder
+            with recorder.mutex:
+                try:
+                    recorder.survey()
+                except OSError as error:
+                    raise storage_error(error, self.location, None) from error
+            if self._watcher is None:
+                recorder.resign(save=True)
+            return self.revision
+
     def checkpoint(self) -> None:
         with self._open():
             self._checkpointer.run()
@@ -221,9 +240,21 @@ class FileBackend:
             "journal_bytes": self._journal_bytes(),
             "cached_documents": cached_documents,
             "cached_bytes": cached_bytes,
+            **self._watching(),
+            "trouble": ground.trouble,
+        }
+
+    def _watching(self) -> dict[str, Any]:
+        if self._watcher is not None:
+            return self._watcher.stats()
+        return {
             "watching": False,
             "verifies": "stat",
-            "trouble": ground.trouble,
+            "watching_why_not": "background=False",
+            "recorder": self._recorder.elected,
+            "passes": self._recorder.passes,
+            "overflows": 0,
+            "external_commits": self._recorder.recorded,
         }
 
     def _journal_bytes(self) -> int:
@@ -248,6 +279,8 @@ class FileBackend:
                 return
             self._closed = True
         ground = self._ground
+        if self._watcher is not None:
+            self._watcher.stop()
         if self._background is not None:
             self._background.stop()
         try:
@@ -311,6 +344,8 @@ class FileBackend:
         self._checkpointer.after_fork()
         if self._background is not None:
             self._background.after_fork()
+        if self._watcher is not None:
+            self._watcher.after_fork()
 
 
 def _after_fork() -> None:

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LINUX: Final = sys.platform.startswith("linux")
 _ENCODING: Final = sys.getfilesystemencoding()  # what os.fsencode asks for each time
@@ -97,6 +97,26 @@ class FileSystem:
         """
         return os.access(path, os.F_OK, follow_symlinks=False)
 
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders in a folder.  (open, getdents, close)"""
+        with os.scandir(path) as entries:
+            return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+
+    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, os.stat_result | None]]:
+        """The names in a folder, one by one: folders with None, files that have the suffix
+        with their status.  (open, getdents, an lstat a file, close)
+        """
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield entry.name, None
+                elif entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False):
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    yield entry.name, status
+
     def refusal(self, folder: str) -> int:
         """Why names in a folder can't be made or removed, an error number; 0 where they can.
 
@@ -165,6 +185,18 @@ class FileSystem:
 
         self._lock_functions = lock_descriptor, unlock_descriptor
         return self._lock_functions
+
+    def resolve(self, path: str) -> str:
+        """The path without links."""
+        return os.path.realpath(path)
+
+    def mounts(self) -> str:
+        """What is mounted where; empty where unknown."""
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except OSError:
+            return ""
 
     def boot_id(self) -> str:
         """What tells one run of the machine from the next; empty where unknown."""

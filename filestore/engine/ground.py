@@ -66,6 +66,7 @@ class Ground:
     estranged: RecoveryNeeded | None = None
     damage: list[Damage] = field(default_factory=list)
     overlay: list[Commit] = field(default_factory=list)
+    made: bool = False  # whether this handle made the store, in a tree without documents
     trouble: str | None = None  # the last thing that went wrong behind a caller's back
     following: threading.Lock = field(default_factory=threading.Lock)
 
@@ -288,6 +289,7 @@ def open_ground(
         raise ValueError(f"file_mode must let the owner read and write, not {file_mode:o}")
     root = os.path.abspath(path)
     settings = read_settings(fs, root)
+    made = settings is None
     if settings is None:
         if readonly or not create:
             raise NotFound(
@@ -323,6 +325,7 @@ def open_ground(
         lock=WriteLock(fs, layout),
     )
     try:
+        ground.made = made and not layout.collections(fs)
         ground.attach()
     except BaseException:
         ground.detach()

@@ -143,6 +143,24 @@ class History:
         finally:
             journal.close()
 
+    def last(self, key: Key, end: Mark) -> Commit | None:
+        """The newest commit up to ``end`` that changed a document, if it is kept.
+
+        Raises Corrupt, OSError.
+        """
+        journal = self._journal()
+        try:
+            since = self.horizon(end.revision)
+            with self._mutex:
+                places = self._places(journal, hash(record.name_of(key)), since, end)
+            for place in reversed(places):
+                commit = _read(journal, place, key)
+                if commit.ops:
+                    return commit
+            return None
+        finally:
+            journal.close()
+
     def _places(self, journal: Journal, name: int, since: int, end: Mark) -> list[_Place]:
         """From the newest segment back to where ``since`` is; the places in order."""
         last, stop = unpack(end.position)

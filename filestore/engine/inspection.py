@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filestore.engine import recover, recovery
@@ -10,11 +9,10 @@ from filestore.engine.fanout import FANOUTS
 from filestore.engine.ground import save
 from filestore.engine.journal import Journal
 from filestore.engine.layout import CONFIG
-from filestore.engine.names import decode_collection, decode_id
 from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import storage_error
 from filestore.errors import Corrupt, FilestoreError
-from filestore.model import Key, Problem, Severity
+from filestore.model import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,10 +129,10 @@ def _file(ground: Ground, reads: Reads, path: str, item: Item) -> Iterator[Probl
             else Severity.WARNING,
         )
         return
-    key = _key(ground, path)
+    key = ground.layout.key(path)
     if key is None:
         for fanout in FANOUTS:
-            stray = _key(ground, path, fanout)
+            stray = ground.layout.key(path, fanout)
             if stray is not None:
                 yield Problem(
                     "stray",
@@ -159,26 +157,6 @@ def _file(ground: Ground, reads: Reads, path: str, item: Item) -> Iterator[Probl
         yield Problem("corrupt", str(error), path=path, key=key)
     except FilestoreError as error:
         yield Problem("unreadable", str(error), path=path, key=key)
-
-
-def _key(ground: Ground, path: str, fanout: int | None = None) -> Key | None:
-    """The document that a file is, if it stands where that document's file belongs."""
-    layout = ground.layout
-    below = os.path.relpath(path, layout.root).split("/")
-    for depth in range(1, len(below)):
-        collection = decode_collection(tuple(below[:depth]))
-        if collection is None:
-            continue
-        rest = tuple(part for part in below[depth:-1] if not part.startswith("@"))
-        id = decode_id((*rest, below[-1][: -len(layout.suffix)]))
-        if id is None:
-            continue
-        try:
-            if layout.path((collection, id), fanout) == path:
-                return Key(collection, id)
-        except FilestoreError:
-            continue
-    return None
 
 
 def repair(

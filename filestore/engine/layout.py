@@ -6,7 +6,7 @@
       driver_data/lvm/<id>.json collections nest
       volumes/@3f/<id>.json     with fan-out: folders named by a hash of the id
       .filestore/               runtime, private to this machine
-        lock  state  journal/NNNNNNNN.log  tmp/  lost/  reshard
+        lock  state  journal/NNNNNNNN.log  tmp/  index/  lost/  reshard
 
 How an id becomes a file name is in :mod:`filestore.engine.names` (N1).
 """
@@ -24,7 +24,7 @@ from filestore.engine.names import (
     encode_id,
     is_ordinary,
 )
-from filestore.errors import Corrupt, InvalidKey
+from filestore.errors import Corrupt, FilestoreError, InvalidKey
 from filestore.model import Key
 
 if TYPE_CHECKING:
@@ -105,6 +105,39 @@ class Layout:
                 key=Key(*key),
             )
         return path
+
+    def key(self, path: str, fanout: int | None = None) -> Key | None:
+        """The document that a file is, if it stands where that document's file belongs."""
+        below = path[len(self.root) + 1 :].split("/")
+        for depth in range(1, len(below)):
+            collection = decode_collection(tuple(below[:depth]))
+            if collection is None:
+                continue
+            rest = tuple(part for part in below[depth:-1] if not part.startswith("@"))
+            id = decode_id((*rest, below[-1][: -len(self.suffix)]))
+            if id is None:
+                continue
+            try:
+                if self.path((collection, id), fanout) == path:
+                    return Key(collection, id)
+            except FilestoreError:
+                continue
+        return None
+
+    def name(self, path: str) -> str:
+        """What a file is called below the root, without the folders of a fan-out.
+
+        So it is called the same wherever a reshard, or a checkout, puts it.
+        """
+        below = path[len(self.root) + 1 :]
+        if "@" not in below:
+            return below
+        *folders, name = below.split("/")
+        return "/".join([*[one for one in folders if not is_shard(one)], name])
+
+    def named(self, name: str) -> Key | None:
+        """The document that :meth:`name` names; None where it names none."""
+        return self.key(f"{self.root}/{name}", 0)
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """The folders from the root to this one, the root left out, outermost first."""

@@ -3,9 +3,19 @@
 Three things decide what a read returns.  The *word* in the shared state: when
 it has moved, the journal's new commits say which entries to drop.  *Pending*
 values: a commit is visible before its files are published, so until they are,
-its documents are read from its record.  The *signature* of the file: without a
-watcher, an edit from outside is found by one lstat a read, and a file that was
-touched in the tick of the clock in which it was read is read again.
+its documents are read from its record.  The *signature* of the file: where no
+events tell of edits from outside, one is found by one lstat a read, and a file that
+was touched in the tick of the clock in which it was read is read again.
+
+Events that wait in the kernel are noticed by the readers themselves: one look in
+20 microseconds, so that one who edits a file and then reads sees it, without
+waiting for the thread that hears.
+
+While events do tell, an *era* is running, and an entry of this era is as the file
+is: it was read, or its signature compared, in this era, and no event has come since.
+An event puts a doubted copy in the entry's place, so that whoever still
+holds the old one can't vouch for it.  A new era begins whenever events may have been
+missed, and makes every entry prove itself again.
 
 A file that was read while the word moved may belong to a later commit than the
 reader knows, so the read begins again.
@@ -14,6 +24,7 @@ reader knows, so the read begins again.
 from __future__ import annotations
 
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from filestore.backend import Entry
@@ -24,7 +35,7 @@ from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
 from filestore.errors import Closed, Corrupt, StorageError
-from filestore.model import ANY, Key, only
+from filestore.model import ANY, Key, Origin, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableSequence, Sequence
@@ -35,6 +46,10 @@ if TYPE_CHECKING:
     from filestore.model import Commit, Edit
 
 _NOT_SEEN: Final = -1
+_NO_ERA: Final = -1
+QUIET_SECONDS: Final = 20e-6
+"""How long nobody asks again whether events have come: less than it takes to save a file."""
+
 _PENDING_SWEEP: Final = 256
 
 
@@ -58,6 +73,15 @@ class Reads:
         self._at = Mark(0, 0)
         self._history = History(ground)
         self._closed = False
+        self._era = _NO_ERA
+        self._eras = 0
+        self._doubts = 0  # how often an event has told of a file
+        self._unheard: Callable[[], bool] = lambda: True  # whether events wait in the kernel
+        self._quiet_until = 0.0
+        self.hearing = False  # whether events were taken from the kernel and not told yet
+        # Told of each document that a read finds edited, with what it was; from any thread.
+        self.noticed: Callable[[FileEntry], None] | None = None
+        self.asleep: Callable[[], None] | None = None  # starts to watch; in a child of a fork
 
     # -- where this handle is ---------------------------------------------------
 
@@ -208,6 +232,12 @@ class Reads:
 
     def _take_in(self, commit: Commit, published: int) -> None:
         revision = commit.revision
+        if commit.origin is Origin.EXTERNAL:
+            # It is in the files already.  What the caller last saw is kept, for a blind put.
+            for key, _, _ in commit.ops:
+                self._pending.pop(key, None)
+                self._doubt(key)
+            return
         for key, _, after in commit.ops:
             self._entries.drop(key)
             if revision > published:
@@ -236,6 +266,13 @@ class Reads:
         if len(pending) >= _PENDING_SWEEP and self._state is not None:
             self._settle(self._state.published_revision)
 
+    def note_external(self, commit: Commit, at: Mark) -> None:
+        """Take in a commit of edits that this handle has found; inside ``mutex``."""
+        self._tell([commit])
+        self._take_in(commit, commit.revision)
+        self._at = at
+        self._seen = at.revision
+
     def moved(self, at: Mark) -> None:
         """The journal's end moved with no commit; under the write lock, all seen."""
         with self.mutex:
@@ -256,6 +293,8 @@ class Reads:
             observer(commits)
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
+        if self.asleep is not None:
+            self.asleep()
         with self.mutex:
             self.catch_up()
             # Copied, never changed in place: it may be walked at this moment.
@@ -280,19 +319,32 @@ class Reads:
         ):
             return hit[1]
         entry = self._entries.get(key)
-        if entry is not None and not entry.racy:
-            try:
-                status = self._lstat(entry.path)
-            except OSError:
-                return self._load(key)
-            if (
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-                status.st_ino,
-                status.st_size,
-            ) == entry.signature:
+        if entry is not None:
+            era = self._era
+            if entry.era == era and not self.hearing:
                 entry.used = True
-                return entry
+                if monotonic() < self._quiet_until:
+                    return entry
+                if not self._unheard():
+                    self._quiet_until = monotonic() + QUIET_SECONDS
+                    return entry
+            if self.asleep is not None:
+                self.asleep()
+            if not entry.racy:
+                try:
+                    status = self._lstat(entry.path)
+                except OSError:
+                    return self._load(key)
+                if (
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    status.st_ino,
+                    status.st_size,
+                ) == entry.signature:
+                    entry.used = True
+                    if era > 0 and status.st_nlink == 1:
+                        entry.era = era  # a doubt since the look is about another object
+                    return entry
         return self._load(key)
 
     def _unpublished(self, revision: int) -> bool:
@@ -301,8 +353,10 @@ class Reads:
 
     def _load(self, key: tuple[str, str]) -> Entry | None:
         named = Key(*key)
+        if self.asleep is not None:
+            self.asleep()
         while True:
-            seen = self._seen
+            seen, era, doubts = self._seen, self._era, self._doubts
             hit = self._pending.get(key)  # once more: a commit may have come since it was looked at
             if hit is not None and self._unpublished(hit[0]):
                 return hit[1]
@@ -313,7 +367,10 @@ class Reads:
             except Corrupt:
                 if self._follow() != moves:
                     continue
+                old = self._entries.get(key)
                 self._entries.drop(key)
+                if old is not None and self.noticed is not None:
+                    self.noticed(old)
                 raise
             if (
                 loaded is None or self._words[LAYOUTS] != self._layouts
@@ -321,6 +378,11 @@ class Reads:
                 continue
             with self.mutex:  # what is remembered must be of the revision that is said to be seen
                 if self._state is None or self._words[COMMITTED] == seen == self._seen:
+                    if loaded is not None and era > 0:
+                        if doubts == self._doubts:
+                            loaded.era = 0 if loaded.linked else era
+                        else:
+                            loaded.racy = True  # the event may have been about this file
                     self.remember(named, loaded)
                     return loaded
             self.catch_up()
@@ -360,10 +422,63 @@ class Reads:
 
     def remember(self, key: Key, entry: FileEntry | None) -> None:
         """What the file was found to hold."""
+        old = self._entries.get(key)
         if entry is None:
             self._entries.drop(key)
         else:
             self._entries[key] = entry
+        if (
+            old is not None
+            and self.noticed is not None
+            and (entry is None or entry.data != old.data)
+        ):
+            self.noticed(old)
+
+    # -- events -------------------------------------------------------------------
+
+    def trust(self, unheard: Callable[[], bool]) -> None:
+        """From now on, until :meth:`distrust`, every edit is told by :meth:`suspect`.
+
+        ``unheard`` tells whether there are events that nobody has read; from any thread.
+        """
+        with self.mutex:
+            self._unheard = unheard
+            self._eras += 1
+            self._doubts += 1
+            self._era = self._eras
+
+    def distrust(self) -> None:
+        """Events may be missing: have every read look at its file."""
+        with self.mutex:
+            self._doubts += 1
+            self._era = _NO_ERA
+
+    @property
+    def trusting(self) -> bool:
+        return self._era > 0
+
+    def suspect(self, key: Key, *, touched: bool) -> FileEntry | None:
+        """An event tells of a document's file; what was known of it, if it may have changed.
+
+        ``touched``: it was written to.  Otherwise it only took its name, as every publishing
+        makes it, and an unchanged signature vouches for it.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            with self.mutex:
+                self._doubts += 1  # somebody may be reading it at this moment
+            return None
+        if not touched and self._is_current(entry):
+            return None
+        with self.mutex:
+            self._doubt(key)
+        return entry
+
+    def _doubt(self, key: tuple[str, str]) -> None:
+        self._doubts += 1
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries[key] = entry.doubted()
 
     def ids(self, collection: str) -> list[str]:
         """The ids in a collection."""
@@ -436,6 +551,16 @@ class Reads:
         except OSError as error:
             raise storage_error(error, self._ground.layout.journal, None) from error
 
+    def last(self, key: Key) -> bytes | None:
+        """What the newest commit that is kept made of a document; None where there is none."""
+        with self.mutex:
+            end = self._at
+        try:
+            commit = self._history.last(key, end)
+        except (Corrupt, OSError):
+            return None
+        return None if commit is None else commit.ops[-1].after
+
     def _only_these(self) -> list[Commit] | None:
         """The commits that are all that this handle can tell of; None where the journal can."""
         if self._state is None and self._ground.damage:
@@ -480,10 +605,12 @@ class Reads:
         self._entries.after_fork()
         self._observers = []
         self._history.after_fork()
+        self._era = _NO_ERA  # the events are the parent's
 
     def close(self) -> None:
         with self.mutex:
             self._closed = True
+            self._era = _NO_ERA
             self._words = [_NOT_SEEN] * (COMMITTED + 1)
             self._state = None
             self._entries.clear()

@@ -15,7 +15,8 @@ Grammar::
     op       = {"collection": C, "id": I, "before": etag or null, "after": etag or null,
                 "was": document, "document": document}
 
-``was`` is absent for a create, ``document`` for a delete.  ``first`` is the
+``was`` is absent for a create, ``document`` for a delete.  ``was`` is absent too where
+``before`` tells all that is known of what an external edit replaced.  ``first`` is the
 revision of the segment's first commit and ends the segment before it: commits
 with that revision or a later one, in an earlier segment, are void.  ``synced``
 is the newest revision that was on the disk when the line was written: a bad
@@ -38,7 +39,7 @@ import orjson
 
 from filestore.codec import canonical_again, etag_of
 from filestore.engine.names import encode_collection, encode_id
-from filestore.model import Commit, Key, Op, Origin
+from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,6 +57,7 @@ _BEGUN: Final = re.compile(
 )
 # Canonical documents have their keys sorted, and so can't hold this; texts have quotes escaped.
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
+_is_etag: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _dumps = orjson.dumps
 
 
@@ -126,7 +128,7 @@ def commit_payload(commit: Commit, etags: Iterable[Etags], synced: int) -> bytes
     ops = []
     for ((collection, id), was, document), (before, after) in zip(commit.ops, etags, strict=True):
         named = _dumps({"collection": collection, "id": id, "before": before, "after": after})
-        old = b"" if was is None else b',"was":' + was
+        old = b"" if was is None or stands_in(was) else b',"was":' + was
         new = b"" if document is None else b',"document":' + document
         ops.append(b"%b%b%b}" % (named[:-1], old, new))
     head = _dumps(
@@ -146,11 +148,28 @@ def etags(commit: Commit) -> list[Etags]:
     """The etags before and after of a commit's ops, worked out."""
     return [
         (
-            None if op.before is None else etag_of(op.before),
+            _etag_before(op.before),
             None if op.after is None else etag_of(op.after),
         )
         for op in commit.ops
     ]
+
+
+def _etag_before(before: bytes | None) -> Etag | None:
+    if before is None:
+        return None
+    return before[1:].decode() if stands_in(before) else etag_of(before)
+
+
+def _before(op: dict[str, Any]) -> bytes | None:
+    if "was" in op:
+        return canonical_again(op["was"])
+    etag = op["before"]
+    if etag is None:
+        return None
+    if not _is_etag(etag):
+        raise ValueError(f"{etag!r:.40} is no etag")
+    return stand_in(etag)
 
 
 def checkpoint_payload(revision: int) -> bytes:
@@ -209,7 +228,7 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
     ops = [
         Op(
             Key(op["collection"], op["id"]),
-            canonical_again(op["was"]) if "was" in op else None,
+            _before(op),
             canonical_again(op["document"]) if "document" in op else None,
         )
         for op in found

@@ -24,6 +24,7 @@ from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
 from filestore.engine.tree import FileEntry, Swap, storage_error
 from filestore.errors import Corrupt, RecoveryNeeded
+from filestore.model import stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,7 +155,7 @@ def _rewrite(ground: Ground, wants: Iterable[Wanted]) -> None:
         found, entry = examine(ground, want.key)
         if found is None and want.after is None:
             continue
-        if found is not None and found.data != want.after and found.data not in want.earlier:
+        if found is not None and found.data != want.after and not want.named(found.data):
             continue  # J4
         carry_out(ground, Step(want.key, want.after, save=False), entry)
 
@@ -186,7 +187,11 @@ def _torn(ground: Ground, want: Wanted, found: Content) -> bool:
     values = {want.after, *want.earlier}
     if found.data is None or found.data in values:
         return False
-    encoded = (ground.tree.codec.encode(data) for data in values if data is not None)
+    encoded = (
+        ground.tree.codec.encode(data)
+        for data in values
+        if data is not None and not stands_in(data)
+    )
     return any(len(found.raw) < len(whole) and whole.startswith(found.raw) for whole in encoded)
 
 

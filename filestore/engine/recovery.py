@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from filestore.codec import etag_of
 from filestore.engine import record
 from filestore.engine.journal import SEGMENT_MIN
 from filestore.engine.state import Mark, position, unpack
+from filestore.model import stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -277,6 +279,12 @@ class Wanted(NamedTuple):
     after: bytes | None
     earlier: frozenset[bytes | None]
 
+    def named(self, data: bytes | None) -> bool:
+        """Whether the records name this as an earlier value, be it only by its etag."""
+        return data in self.earlier or (
+            data is not None and stand_in(etag_of(data)) in self.earlier
+        )
+
 
 def wanted(commits: Iterable[Commit]) -> list[Wanted]:
     """What replaying commits, oldest first, makes of each key."""
@@ -308,6 +316,6 @@ def decide(want: Wanted, found: Content | None, *, rebooted: bool) -> Step | Non
         ):
             return None  # an edit half done: it stays, and reads of it raise Corrupt
         return Step(want.key, want.after, save=bool(found.raw.strip(b"\0")))
-    if found.data == want.after or found.data not in want.earlier:
+    if found.data == want.after or not want.named(found.data):
         return None
     return Step(want.key, want.after, save=False)

@@ -48,10 +48,12 @@ class FileEntry(Entry):
 
     ``racy``: the file was touched in the very tick of the clock in which it was
     read, so an unchanged signature does not prove an unchanged file (as in
-    git's index).  ``used``: read since the cache last asked.
+    git's index).  ``used``: read since the cache last asked.  ``era``: while the reader's
+    is the same, the system would have told of an edit, and the file need not be looked at.
+    ``linked``: it has another name, by which it may be edited with no event.
     """
 
-    __slots__ = ("path", "racy", "signature", "used")
+    __slots__ = ("era", "linked", "path", "racy", "signature", "used")
 
     def __init__(
         self, data: bytes, path: str, signature: Signature = _NO_FILE, *, racy: bool = True
@@ -62,6 +64,14 @@ class FileEntry(Entry):
         self.signature = signature
         self.racy = racy
         self.used = False
+        self.era = 0
+        self.linked = False
+
+    def doubted(self) -> FileEntry:
+        """The same, but no proof of what the file holds."""
+        copy = FileEntry(self.data, self.path, self.signature)
+        copy.used = self.used
+        return copy
 
 
 class Raw(NamedTuple):
@@ -70,6 +80,7 @@ class Raw(NamedTuple):
     data: bytes
     signature: Signature
     racy: bool
+    linked: bool
 
 
 class Swap:
@@ -123,7 +134,9 @@ class Tree:
         raw = self.read(path, key)
         if raw is None:
             return None
-        return FileEntry(self.parse(raw.data, path, key), path, raw.signature, racy=raw.racy)
+        entry = FileEntry(self.parse(raw.data, path, key), path, raw.signature, racy=raw.racy)
+        entry.linked = raw.linked
+        return entry
 
     def parse(self, raw: bytes, path: str, key: Key | None) -> bytes:
         """The canonical bytes of a file's.  Raises Corrupt that names the path."""
@@ -167,7 +180,7 @@ class Tree:
         self._no_link_above(path, key)
         # Whatever touches the file from now on is stamped with ``before`` or later.
         racy = status.st_ctime_ns >= before or len(data) != status.st_size
-        return Raw(data, signature_of(status), racy)
+        return Raw(data, signature_of(status), racy, status.st_nlink > 1)
 
     def _no_link_above(self, path: str, key: Key | None) -> None:
         for folder in self._layout.folders(path.rpartition("/")[0]):

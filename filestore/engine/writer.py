@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
-    from filestore.model import Edit
+    from filestore.model import Edit, Op
 
 
 class Writer:
@@ -116,6 +116,15 @@ class Writer:
             self.wrote = True
             self._committed()
         return ticket.result()
+
+    def record(self, ops: Sequence[Op]) -> Commit:
+        """Make a commit of edits from outside; inside :meth:`exclusive`, all being published."""
+        return self._committer.record(ops)
+
+    def recorded(self) -> None:
+        """What :meth:`record` made is to be checkpointed; the lock was given back."""
+        self.wrote = True
+        self._committed()
 
     def _take_turn(self, ticket: Ticket, litter: list[str]) -> None:
         ground, lock, wait = self._ground, self._ground.lock, self._ground.lock_timeout

@@ -22,7 +22,7 @@ from filestore.engine.fs import FileSystem
 from tests.crash.disk import Disk, File, Folder, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from filestore.engine.fs import Item, Mapped
     from tests.crash.disk import Node
@@ -339,6 +339,17 @@ class RecordingFileSystem(FileSystem):
     def exists(self, path: str) -> bool:
         ask = super().exists
         return self._do("exists", (path,), lambda: ask(path), effect=False)
+
+    def folders(self, path: str) -> list[str]:
+        look = super().folders
+        return self._do("folders", (path,), lambda: look(path), effect=False)
+
+    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, os.stat_result | None]]:
+        look = super().survey
+        yield from self._do("survey", (path,), lambda: list(look(path, suffix)), effect=False)
+
+    def mounts(self) -> str:
+        return self._do("mounts", (), lambda: "", effect=False)
 
     def refusal(self, folder: str) -> int:
         ask = super().refusal

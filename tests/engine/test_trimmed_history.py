@@ -9,6 +9,7 @@ import pytest
 import filestore
 from filestore import retention
 from filestore.engine import journal
+from tests.processes.actors import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[filestore.
     """A handle that has a document in its cache, and knows nothing of what came after."""
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 4096)
     monkeypatch.setattr(retention, "DEFAULT", retention.Retention(bytes=0))
-    with filestore.open(tmp_path / "state") as busy, filestore.open(tmp_path / "state") as idle:
+    with filestore.open(tmp_path / "state") as busy, quiet(tmp_path / "state") as idle:
         busy["volumes"]["a"] = {"number": -1}
         assert idle["volumes"]["a"] == {"number": -1}
         with idle.snapshot() as view:

@@ -236,6 +236,10 @@ class SqlBackend:
         self._reads.forget()
         return self.check()
 
+    def rescan(self) -> Revision:
+        """Nothing to look for: documents change by commits alone."""
+        return self.revision
+
     def checkpoint(self) -> None:
         """SQLite: bring the write-ahead log into the file.  A server does so by itself."""
         self._check_open()

@@ -1,0 +1,86 @@
+"""Going through the tree, and finding what is not as the catalog says.  Reads no document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from filestore.engine.tree import signature_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filestore.engine.catalog import Comparison
+    from filestore.engine.fs import FileSystem
+    from filestore.engine.layout import Layout
+    from filestore.engine.tree import Signature
+
+BATCH: Final = 2048
+"""So many files are compared at a time: between two batches a pass can be ended."""
+
+_LOCAL: Final = frozenset(
+    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
+)
+
+
+def walk(fs: FileSystem, layout: Layout, comparison: Comparison, below: str) -> Iterator[list[str]]:
+    """The names of files that differ from the catalog, in batches, some of them empty.
+
+    ``below``: a folder's path below the root with a slash behind, or empty for all.
+    """
+    waiting = [f"{layout.root}/{below}".removesuffix("/")]
+    files: list[tuple[str, Signature]] = []
+    while waiting:
+        folder = waiting.pop()
+        inside = layout.name(f"{folder}/") if folder != layout.root else ""
+        try:
+            for name, status in fs.survey(folder, layout.suffix):
+                if name[0] == "." or not name.isascii():
+                    continue  # no document has such a name
+                if status is None:
+                    waiting.append(f"{folder}/{name}")
+                elif inside:
+                    files.append((f"{inside}{name}", signature_of(status)))
+                    if len(files) >= BATCH:
+                        yield comparison.look(files)
+                        files = []
+        except OSError:
+            continue  # gone, or not to be read: what is missing there is looked at one by one
+    yield comparison.look(files)
+
+
+def folders(fs: FileSystem, top: str) -> Iterator[str]:
+    """A folder and those in it that may hold documents, each before it is looked into."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        try:
+            inside = fs.folders(folder)
+        except OSError:
+            continue  # gone meanwhile, or not to be read
+        waiting += [f"{folder}/{name}" for name in inside if name[0] != "." and name.isascii()]
+
+
+def without_events(mounts: str, root: str) -> str | None:
+    """The type of the file system if it is not known to tell of every change, else None.
+
+    ``mounts`` is what /proc/self/mountinfo says.  Over a network, and through FUSE, others
+    change files without this kernel's knowledge.
+    """
+    best, found = -1, ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        if len(fields) < 5 or not right:
+            continue
+        point = (
+            fields[4]
+            .encode()
+            .decode("unicode_escape")
+            .encode("latin-1")
+            .decode("utf-8", "surrogateescape")
+        )
+        inside = point in {"/", root} or root.startswith(f"{point}/")
+        if inside and len(point) >= best:
+            best, found = len(point), right.split()[0]
+    return None if not found or found in _LOCAL else found

@@ -1,0 +1,438 @@
+"""The threads that notice external edits: one reads events, one records.
+
+The *listener* reads what the system tells, makes reads look at those files anew, and
+hints at them to the recorder.  It never waits for a lock that is held for long, so that
+reads are right within milliseconds, whatever is being recorded.  The *scribe* does the
+recorder's work: at first, and where no events come now and then, it goes through the
+whole tree.
+
+Events are hints.  Whenever some may have been missed (the queue overflowed, a folder
+came or went, the root is another) reads look at every file again, and the tree is gone
+through.  Both threads start a moment after the store was opened, so that who opens it
+for a moment pays nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from filestore.engine import notices as system
+from filestore.engine.layout import CONFIG
+from filestore.engine.notices import Notices
+from filestore.engine.survey import folders, without_events
+from filestore.errors import FilestoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filestore.engine.ground import Ground
+    from filestore.engine.notices import Notice
+    from filestore.engine.reads import Reads
+    from filestore.engine.recorder import Recorder
+    from filestore.engine.tree import FileEntry
+
+START_SECONDS: Final = 0.05
+GATHER_SECONDS: Final = 0.01
+"""How long events gather after some were read: each waking costs a commit its turn."""
+
+SETTLE_SECONDS: Final = 0.008
+"""How long a file is left alone before it is recorded, so that one save is one change."""
+
+SETTLE_AT_MOST: Final = 0.1
+TICK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 3.0
+"""How often the tree is gone through where no events come."""
+
+_POLL_SHARE: Final = 20  # going through the tree may take a twentieth of the time
+_RETRY_SECONDS: Final = 60.0
+_BUSY_SECONDS: Final = 10.0
+_PAUSE_SECONDS: Final = 0.2  # before listening begins anew
+
+_SETTINGS: Final = CONFIG.encode()
+_TOUCHED: Final = system.MODIFY | system.CREATE
+_CLOSED: Final = system.CLOSE_WRITE | system.MOVED_TO | system.MOVED_FROM | system.DELETE
+_GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
+
+
+Wait: TypeAlias = "Callable[[], object]"
+
+
+class Watcher:
+    """Both threads of one handle; ``events=False``: never listen, only go through the tree."""
+
+    def __init__(
+        self, ground: Ground, reads: Reads, recorder: Recorder, *, events: bool = True
+    ) -> None:
+        self._ground = ground
+        self._layout = ground.layout
+        self._reads = reads
+        self._recorder = recorder
+        self._events = events
+        self._begin()
+
+    def _begin(self) -> None:
+        self._starting = threading.Lock()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._heard = threading.Event()  # the listener listens, or knows that it can't
+        if not self._events:
+            self._heard.set()
+        self._listener: threading.Thread | None = None
+        self._scribe: threading.Thread | None = None
+        self._notices: Notices | None = None
+        self._watches: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._root_file = (0, 0)
+        self._start_seconds = START_SECONDS
+        self._without_for = 0.0
+        self._due = self._idle_at = 0.0
+        self.overflows = 0
+        self.why = "" if self._events else "watch=False"
+
+    # -- from outside -----------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        return self._scribe is not None
+
+    def start(self) -> None:
+        """Start the threads, once."""
+        with self._starting:
+            if self._scribe is not None or self._stop.is_set():
+                return
+            self._reads.noticed = _calling(self._noticed)
+            self._reads.asleep = None
+            self._recorder.wake = self._wake.set
+            self._scribe = threading.Thread(
+                target=_run, args=(weakref.WeakMethod(self._record),), name="filestore scribe"
+            )
+            self._scribe.daemon = True
+            self._scribe.start()
+            if not self._events:
+                return
+            self._listener = threading.Thread(
+                target=_run, args=(weakref.WeakMethod(self._listen),), name="filestore listener"
+            )
+            self._listener.daemon = True
+            self._listener.start()
+
+    def stop(self) -> None:
+        """End both threads, and leave the next recorder what is known."""
+        with self._starting:
+            self._stop.set()
+            self._recorder.stopping = True
+            self._heard.set()
+            self._wake.set()
+            notices = self._notices
+            if notices is not None:
+                notices.ring()
+            threads = self._listener, self._scribe
+        for thread in threads:
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
+        self._reads.noticed = None
+        self._reads.distrust()
+        self._recorder.resign(save=True)
+        notices, self._notices = self._notices, None
+        if notices is not None:
+            notices.close()
+
+    def after_fork(self) -> None:
+        """In a child: nothing is inherited; what is open here is the parent's."""
+        notices = self._notices
+        self._begin()
+        self._reads.noticed = None
+        self._reads.asleep = _calling(
+            self.start
+        )  # a child that does not use the store pays nothing
+        if notices is not None:
+            notices.close()
+        self._recorder.after_fork()
+
+    def stats(self) -> dict[str, Any]:
+        live = self._reads.trusting
+        return {
+            "watching": live,
+            "verifies": "events" if live else "stat",
+            "watching_why_not": None if live else self.why or "starting",
+            "recorder": self._recorder.elected,
+            "passes": self._recorder.passes,
+            "overflows": self.overflows,
+            "external_commits": self._recorder.recorded,
+        }
+
+    # -- the scribe -------------------------------------------------------------------
+
+    def _record(self) -> Wait | None:
+        """Record what there is; how to wait for more, None when it is time to end."""
+        if self._stop.is_set():
+            return None
+        if not self._heard.is_set():
+            return partial(self._heard.wait, TICK_SECONDS)  # it would only begin anew
+        if not self._events and self._start_seconds:
+            return self._first_wait()
+        if self._wake.is_set():
+            self._settle()
+        recorder, now = self._recorder, time.monotonic()
+        if not self._reads.trusting and now >= self._due:
+            recorder.suspect()
+        quiet = not recorder.news and now >= self._idle_at + TICK_SECONDS
+        idle = quiet or now >= self._idle_at + _BUSY_SECONDS
+        passes = recorder.passes
+        try:
+            with recorder.mutex:
+                pause = recorder.round(idle=idle)
+        except (FilestoreError, OSError) as error:
+            # Nobody is there to raise it to; all is looked at again, later.
+            self._ground.trouble = f"recording external edits: {error}"
+            recorder.suspect()
+            return partial(self._stop.wait, TICK_SECONDS)
+        after = time.monotonic()
+        if idle:
+            self._idle_at = after
+        if recorder.passes != passes:
+            self._due = after + max(POLL_SECONDS, (after - now) * _POLL_SHARE)
+        until_due = TICK_SECONDS if self._reads.trusting else max(0.0, self._due - after)
+        seconds = until_due if pause is None else min(pause, until_due)
+        return partial(self._wake.wait, min(seconds, TICK_SECONDS))
+
+    def _first_wait(self) -> Wait:
+        """A moment after opening, once."""
+        seconds, self._start_seconds = self._start_seconds, 0.0
+        return partial(self._stop.wait, seconds)
+
+    def _settle(self) -> None:
+        """Wait until nothing new has come for a moment."""
+        deadline = time.monotonic() + SETTLE_AT_MOST
+        while True:
+            self._wake.clear()
+            if self._stop.wait(SETTLE_SECONDS):
+                return
+            if not self._wake.is_set() or time.monotonic() >= deadline:
+                self._wake.clear()
+                return
+
+    def _noticed(self, was: FileEntry) -> None:
+        self._recorder.noticed(was)
+        self._wake.set()
+
+    # -- the listener -----------------------------------------------------------------
+
+    def _listen(self) -> Wait | None:
+        """Begin to listen, or hear what there is; how to wait for more, None to end."""
+        if self._stop.is_set():
+            return None
+        if self._start_seconds:
+            return self._first_wait()
+        notices = self._notices
+        try:
+            if notices is None:
+                return self._begin_listening()
+            alive, more = self._hear(notices)
+        except OSError as error:
+            return self._without(system.reason(error))
+        if not alive:
+            self._stop_listening()
+            return partial(self._stop.wait, _PAUSE_SECONDS)
+        return partial(_gather, notices, self._stop, 0.0 if more else GATHER_SECONDS)
+
+    def _begin_listening(self) -> Wait | None:
+        if self._without_for > 0:
+            self._without_for -= TICK_SECONDS
+            return partial(self._stop.wait, TICK_SECONDS)
+        fs, root = self._ground.fs, self._layout.root
+        kind = without_events(fs.mounts(), fs.resolve(root))
+        if kind is not None:
+            self.why = f"{kind} does not tell of all changes"
+            self._heard.set()
+            return None
+        try:
+            notices = Notices()
+        except (OSError, ImportError, AttributeError) as error:
+            return self._without(system.reason(error))
+        with self._starting:  # stop() looks for it
+            self._notices = notices
+        if self._stop.is_set():
+            return None
+        self._watches, self._numbers = {}, {}
+        self._root_file = self._look_at_root()
+        self._follow(root)
+        self.why = ""
+        self._all_anew()
+        return partial(_gather, notices, self._stop, 0.0)
+
+    def _stop_listening(self) -> None:
+        self._reads.distrust()
+        with self._starting:
+            notices, self._notices = self._notices, None
+        if notices is not None:
+            notices.close()
+
+    def _without(self, why: str) -> Wait:
+        """Do without events for a while."""
+        self.why = why
+        self._stop_listening()
+        self._heard.set()
+        self._without_for = _RETRY_SECONDS
+        return partial(self._stop.wait, TICK_SECONDS)
+
+    def _look_at_root(self) -> tuple[int, int]:
+        status = self._ground.fs.lstat(f"{self._layout.root}/.")  # the root may be a link
+        return status.st_ino, status.st_dev
+
+    def _all_anew(self) -> None:
+        """Events may have been missed: have every read and the recorder look anew."""
+        self._trust()
+        self._recorder.suspect()
+        self._heard.set()
+        self._wake.set()
+
+    def _trust(self) -> None:
+        """Have reads believe what they know, until they hear otherwise."""
+        notices = self._notices
+        if notices is not None:
+            self._reads.trust(notices.waiting)
+
+    def _hear(self, notices: Notices) -> tuple[bool, bool]:
+        """Follow events; whether to go on listening, and whether there is more to hear at once."""
+        self._reads.hearing = True
+        try:
+            heard, more = notices.read()
+            if heard and not self._take(heard):
+                return False, False
+        finally:
+            self._reads.hearing = False
+        if not heard:
+            try:
+                return self._look_at_root() == self._root_file, True
+            except OSError:
+                return False, False
+        return True, more
+
+    def _take(self, heard: list[Notice]) -> bool:
+        """Follow events; False when listening must begin anew."""
+        files: dict[tuple[int, bytes], int] = {}
+        suffix = self._layout.suffix.encode()
+        anew = False
+        for watch, mask, name in heard:
+            if mask & system.FOLDER:
+                if name and name[0] != 0x2E:
+                    self._folder(watch, mask, name)
+            elif name:
+                if name[0] != 0x2E and name.endswith(suffix):
+                    at = watch, name
+                    files[at] = files.get(at, 0) | mask
+            elif mask & system.OVERFLOW:
+                self.overflows += 1
+                anew = True
+            elif mask & system.IGNORED:
+                folder = self._watches.pop(watch, None)
+                if folder is not None and self._numbers.get(folder) == watch:
+                    del self._numbers[folder]
+            elif mask & _GONE and self._watches.get(watch) == self._layout.root:
+                return False
+            if name == _SETTINGS:
+                anew = True  # documents may be elsewhere
+        if anew:
+            self._ground.follow()
+            self._follow(self._layout.root)
+            self._all_anew()
+        if files:
+            self._files(files)
+        return True
+
+    def _files(self, files: dict[tuple[int, bytes], int]) -> None:
+        reads, recorder, layout = self._reads, self._recorder, self._layout
+        for done, ((watch, raw), mask) in enumerate(files.items()):
+            folder = self._watches.get(watch)
+            if folder is None or not raw.isascii():
+                continue
+            name = layout.name(f"{folder}/{raw.decode()}")
+            key = layout.named(name)
+            if key is None:
+                continue
+            touched = bool(mask & _TOUCHED)
+            was = reads.suspect(key, touched=touched)
+            recorder.hint(
+                name, touched=touched, being_written=touched and not mask & _CLOSED, was=was
+            )
+            if not done % 256:
+                time.sleep(0)  # let the others have their turn
+        if recorder.elected:
+            self._wake.set()
+
+    def _folder(self, watch: int, mask: int, name: bytes) -> None:
+        """A folder came or went."""
+        above = self._watches.get(watch)
+        if above is None or not name.isascii():
+            return
+        folder = f"{above}/{name.decode()}"
+        gone = bool(mask & (system.DELETE | system.MOVED_FROM))
+        if gone:
+            self._forget(folder)
+        if mask & (system.CREATE | system.MOVED_TO):
+            self._follow(folder)
+        self._trust()  # what was read before the folder was watched must prove itself
+        self._recorder.suspect(f"{folder[len(self._layout.root) + 1 :]}/", gone=gone)
+        self._wake.set()
+
+    def _follow(self, top: str) -> None:
+        """Watch a folder and those in it; each is watched before it is looked into."""
+        notices = self._notices
+        assert notices is not None
+        for folder in folders(self._ground.fs, top):
+            if self._stop.is_set():
+                return
+            try:
+                number = notices.add(f"{folder}/." if folder == self._layout.root else folder)
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                continue
+            old = self._watches.get(number)
+            if old is not None and old != folder:
+                self._numbers.pop(old, None)
+            self._watches[number] = folder
+            self._numbers[folder] = number
+
+    def _forget(self, top: str) -> None:
+        notices = self._notices
+        assert notices is not None
+        inside = f"{top}/"
+        for folder in [one for one in self._numbers if one == top or one.startswith(inside)]:
+            number = self._numbers.pop(folder)
+            self._watches.pop(number, None)
+            notices.remove(number)
+
+
+def _calling(method: Callable[..., None]) -> Callable[..., None]:
+    """Calls a method as long as there is its object, which need not live on for it."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        target = weak()
+        if target is not None:
+            target(*arguments)
+
+    return call
+
+
+def _gather(notices: Notices, stop: threading.Event, seconds: float) -> None:
+    """Let events come together, then wait until there are some."""
+    if not stop.wait(seconds):
+        notices.wait(TICK_SECONDS)
+
+
+def _run(work: Callable[[], Callable[[], Wait | None] | None]) -> None:
+    # A handle that nobody holds any more must not live on for its threads' sake: while they
+    # wait they hold nothing of it.
+    while True:
+        target = work()
+        wait = None if target is None else target()
+        del target
+        if wait is None:
+            return
+        wait()
+        del wait

@@ -1,0 +1,375 @@
+"""External edits: found, verified by etag, and recorded as commits, each once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from filestore.codec import canonical, decode, etag_of
+from filestore.engine.files import FileBackend
+from filestore.errors import Conflict, Corrupt
+from filestore.model import Edit, Key, Origin, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filestore.model import Commit
+
+A = Key("volumes", "a")
+B = Key("volumes", "b")
+
+
+def data(**fields: Any) -> bytes:
+    return canonical(fields)
+
+
+class Ground:
+    """A store whose edits are looked for only when a test says so."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.backend = self.open()
+
+    def open(self, **options: Any) -> FileBackend:
+        return FileBackend(self.root, background=False, **options)
+
+    def reopen(self) -> FileBackend:
+        self.backend.close()
+        self.backend = self.open()
+        return self.backend
+
+    def put(self, key: Key, **fields: Any) -> None:
+        self.backend.apply([Edit(key, data(**fields))])
+
+    def path(self, key: Key) -> Path:
+        return self.root / key.collection / f"{key.id}.json"
+
+    def edit(self, key: Key, **fields: Any) -> None:
+        path = self.path(key)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(fields))
+
+    def external(self, since: int = 0) -> list[Commit]:
+        commits = self.backend.changes(since)
+        return [commit for commit in commits if commit.origin is Origin.EXTERNAL]
+
+    def ops(self, since: int = 0) -> list[tuple[str, Any, Any]]:
+        """What external commits did: in their order, and by key in each."""
+        return [
+            (
+                str(op.key),
+                None if op.before is None else decode(op.before),
+                None if op.after is None else decode(op.after),
+            )
+            for commit in self.external(since)
+            for op in sorted(commit.ops, key=lambda op: op.key)
+        ]
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    ground = Ground(tmp_path / "state")
+    yield ground
+    assert [p for p in ground.backend.check() if p.kind not in {"corrupt", "misnamed"}] == []
+    ground.backend.close()
+
+
+def test_an_edit_is_recorded_with_what_was_there_and_what_is(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    ground.edit(A, n=2)
+    assert ground.backend.rescan() == 2
+    assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2})]
+
+
+def test_an_edit_is_recorded_once(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.edit(A, n=2)
+    for _ in range(3):
+        assert ground.backend.rescan() == 2
+    ground.reopen()
+    assert ground.backend.rescan() == 2
+
+
+def test_what_is_created_and_deleted_by_hand_is_recorded(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    ground.path(A).unlink()
+    ground.edit(B, n=2)
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/a", {"n": 1}, None), ("volumes/b", None, {"n": 2})]
+    assert len(ground.external()) == 1
+
+
+def test_a_rename_by_hand_is_a_delete_and_a_create_in_one_commit(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    ground.path(A).rename(ground.path(B))
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/a", {"n": 1}, None), ("volumes/b", None, {"n": 1})]
+    assert len(ground.external()) == 1
+
+
+def test_another_layout_of_the_same_document_is_no_change(ground: Ground) -> None:
+    ground.put(A, n=1, text="x")
+    ground.backend.rescan()
+    ground.path(A).write_text('{"text":"x",\n\n"n":1}')
+    assert ground.backend.rescan() == 1
+    os.utime(ground.path(A))
+    assert ground.backend.rescan() == 1
+
+
+def test_edits_made_while_no_store_was_open_are_found(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.backend.close()
+    ground.edit(A, n=2)
+    ground.path(B).unlink()
+    ground.edit(Key("snapshots", "s"), n=3)
+    ground.reopen().rescan()
+    assert ground.ops() == [
+        ("snapshots/s", None, {"n": 3}),
+        ("volumes/a", {"n": 1}, {"n": 2}),
+        ("volumes/b", {"n": 1}, None),
+    ]
+
+
+def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        ground.put(Key("volumes", str(number)), n=number)
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
+    monkeypatch.setattr("filestore.engine.recorder.coarse_time_ns", lambda: later)
+    ground.backend.rescan()
+    ground.reopen()
+    ground.edit(Key("volumes", "7"), n=8)
+    read: list[str] = []
+    load = ground.backend._ground.tree.load
+
+    def counted(key: Key, path: str) -> Any:
+        read.append(key.id)
+        return load(key, path)
+
+    monkeypatch.setattr(ground.backend._ground.tree, "load", counted)
+    ground.backend.rescan()
+    assert set(read) == {"7"}
+
+
+def test_an_edit_in_place_of_the_same_size_and_times_is_found(ground: Ground) -> None:
+    ground.put(A, n=1)
+    status = ground.path(A).stat()
+    with ground.path(A).open("r+") as file:
+        file.write(ground.path(A).read_text().replace("1", "2"))
+    os.utime(ground.path(A), ns=(status.st_atime_ns, status.st_mtime_ns))
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2})]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "noise", "folder"])
+def test_a_catalog_that_is_no_good_is_made_anew(ground: Ground, damage: str) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.backend.close()
+    saved = ground.root / ".filestore/index/files"
+    raw = saved.read_bytes()
+    if damage == "gone":
+        shutil.rmtree(saved.parent)
+    elif damage == "folder":
+        saved.unlink()
+        saved.mkdir()
+    else:
+        saved.write_bytes({"cut": raw[:-8], "empty": b"", "noise": os.urandom(len(raw))}[damage])
+    ground.edit(A, n=2)  # the journal still knows what it was
+    ground.reopen().rescan()
+    assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2})]
+
+
+def test_a_catalog_of_another_history_is_not_believed(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.backend.close()
+    index = ground.root / ".filestore/index"
+    index.rename(ground.root / "kept")
+    shutil.rmtree(ground.root / ".filestore")
+    ground.reopen()
+    for number in range(5):
+        ground.put(A, n=10 + number)
+    ground.backend.close()
+    shutil.rmtree(index, ignore_errors=True)
+    (ground.root / "kept").rename(index)
+    assert ground.reopen().rescan() == 5
+    assert ground.external() == []
+
+
+def test_the_documents_of_a_tree_without_history_are_taken_as_they_are(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "state")
+    for number in range(5):
+        ground.put(Key("volumes", str(number)), n=number)
+    ground.backend.close()
+    shutil.rmtree(ground.root / ".filestore")  # as after a git clone
+    assert ground.reopen().rescan() == 0
+    ground.edit(Key("volumes", "3"), n=30)
+    ground.backend.rescan()
+    (commit,) = ground.external()
+    (op,) = commit.ops
+    assert op.before == stand_in(etag_of(data(n=3)))  # nobody has kept it
+    assert op.after == data(n=30)
+    ground.backend.close()
+    ground.reopen()
+    assert ground.external() == [commit]
+    ground.backend.close()
+
+
+def test_a_document_that_does_not_parse_is_no_change_until_it_is_mended(ground: Ground) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.path(A).write_text('{"n": ')
+    ground.edit(B, n=2)
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/b", {"n": 1}, {"n": 2})]
+    with pytest.raises(Corrupt):
+        ground.backend.get(A)
+    assert [problem.key for problem in ground.backend.check()] == [A]
+    ground.edit(A, n=3)
+    found = ground.backend.get(A)
+    assert found is not None
+    assert found.data == data(n=3)
+    ground.backend.rescan()
+    assert ground.ops()[1:] == [("volumes/a", {"n": 1}, {"n": 3})]
+
+
+def test_observers_are_told_of_a_recorded_edit(ground: Ground) -> None:
+    ground.put(A, n=1)
+    told: list[Any] = []
+    ground.backend.subscribe(told.append)
+    ground.edit(A, n=2)
+    ground.backend.rescan()
+    assert [commit.origin for commits in told for commit in commits] == [Origin.EXTERNAL]
+
+
+def test_another_handle_hears_of_it_and_records_nothing(ground: Ground) -> None:
+    ground.put(A, n=1)
+    other = ground.open()
+    ground.backend.rescan()
+    ground.edit(A, n=2)
+    ground.backend.rescan()
+    other.rescan()
+    assert other.revision == 2
+    assert [commit.revision for commit in other.changes(1)] == [2]
+    other.close()
+
+
+@pytest.mark.parametrize("durability", ["full", "normal", "off"])
+def test_an_edit_is_recorded_at_any_durability(tmp_path: Path, durability: str) -> None:
+    ground = Ground(tmp_path / "state")
+    ground.backend.close()
+    ground.backend = ground.open(durability=durability)
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    ground.edit(B, n=1)
+    ground.backend.rescan()
+    ground.edit(B, n=2)
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/b", None, {"n": 1}), ("volumes/b", {"n": 1}, {"n": 2})]
+    ground.backend.close()
+
+
+def test_a_commit_that_is_not_published_is_no_edit(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "state")
+    ground.backend.close()
+    ground.backend = ground.open(durability="normal")
+    ground.put(A, n=1)
+    ground.put(A, n=2)
+    assert ground.backend.rescan() == 2
+    assert ground.external() == []
+    ground.backend.close()
+
+
+def test_a_blind_put_over_a_recorded_edit_that_its_handle_has_not_read_conflicts_once(
+    ground: Ground,
+) -> None:
+    ground.put(A, n=1)
+    assert ground.backend.get(A) is not None
+    ground.edit(A, n=2)
+    ground.backend.rescan()
+    with pytest.raises(Conflict):
+        ground.put(A, n=3)
+    ground.put(A, n=3)
+    (last,) = ground.backend.changes(2)
+    assert last.ops[0].before == data(n=2)
+
+
+def test_many_edits_are_few_commits(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filestore.engine.recorder.MOST_DOCUMENTS", 10)
+    ground.backend.rescan()
+    for number in range(25):
+        ground.edit(Key("volumes", str(number)), n=number)
+    ground.backend.rescan()
+    assert [len(commit.ops) for commit in ground.external()] == [10, 10, 5]
+
+
+@pytest.mark.parametrize("fanout", [0, 1, 2])
+def test_a_reshard_is_no_edit(tmp_path: Path, fanout: int) -> None:
+    backend = FileBackend(tmp_path / "state", background=False, fanout=1)
+    for number in range(20):
+        backend.apply([Edit(Key("volumes", str(number)), data(n=number))])
+    backend.rescan()
+    backend.reshard(fanout)
+    assert backend.rescan() == 20
+    path = Path(backend._ground.layout.path(Key("volumes", "3")))
+    path.write_text('{"n": 33}')
+    backend.rescan()
+    (commit,) = backend.changes(20)
+    assert (commit.origin, commit.ops[0].after) == (Origin.EXTERNAL, data(n=33))
+    backend.close()
+
+
+def test_a_view_keeps_what_a_recorded_edit_replaced(ground: Ground) -> None:
+    from filestore.store import Store
+
+    store = Store(ground.backend)
+    store["volumes"]["a"] = {"n": 1}
+    ground.backend.rescan()
+    with store.snapshot() as view:
+        ground.edit(A, n=2)
+        ground.backend.rescan()
+        assert view["volumes"]["a"] == {"n": 1}
+        assert store["volumes"]["a"] == {"n": 2}
+
+
+def test_a_link_in_the_place_of_a_document_is_no_delete(ground: Ground, tmp_path: Path) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    elsewhere = tmp_path / "elsewhere.json"
+    ground.path(A).rename(elsewhere)
+    ground.path(A).symlink_to(elsewhere)
+    assert ground.backend.rescan() == 1
+    ground.path(A).unlink()
+    elsewhere.rename(ground.path(A))
+    assert ground.backend.rescan() == 1
+
+
+def test_a_folder_that_cannot_be_entered_is_not_empty(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    survey: Callable[..., Any] = ground.backend._ground.fs.survey
+
+    def refused(path: str, suffix: str) -> Any:
+        if path.endswith("/volumes"):
+            raise PermissionError(13, "no", path)
+        return survey(path, suffix)
+
+    monkeypatch.setattr(ground.backend._ground.fs, "survey", refused)
+    assert ground.backend.rescan() == 1
