@@ -8,7 +8,6 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from filestore.backend import one_by_one
 from filestore.engine import inspection, recover
 from filestore.engine.background import Background
 from filestore.engine.cache import DEFAULT_BYTES
@@ -107,6 +106,7 @@ class FileBackend:
         _handles.add(self)
         if background:
             self._watcher = Watcher(ground, reads, self._recorder, events=watch)
+            self._shelf.watcher = self._watcher
             self._watcher.start()
 
     def _recover_if_needed(self) -> None:
@@ -152,7 +152,7 @@ class FileBackend:
         return self._reads.ids(collection)
 
     def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
-        return one_by_one(self.get, collection, ids)
+        return self._reads.get_many(collection, ids)
 
     @property
     def indexing(self) -> Indexing | None:

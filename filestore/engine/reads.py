@@ -27,7 +27,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from filestore.backend import Entry
+from filestore.backend import Entry, one_by_one
 from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.history import History
@@ -40,6 +40,7 @@ from filestore.model import ANY, Key, Origin, only
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableSequence, Sequence
 
+    from filestore.backend import Unreadable
     from filestore.engine.ground import Ground
     from filestore.engine.state import State
     from filestore.engine.tree import FileEntry, Swap
@@ -81,6 +82,8 @@ class Reads:
         self.hearing = False  # whether events were taken from the kernel and not told yet
         # Told of each document that a read finds edited, with what it was; from any thread.
         self.noticed: Callable[[FileEntry], None] | None = None
+        # Told of each document that an event, or a read, says may have been edited.
+        self.edited: Callable[[tuple[str, str]], None] | None = None
         self.asleep: Callable[[], None] | None = None  # starts to watch; in a child of a fork
 
     # -- where this handle is ---------------------------------------------------
@@ -347,6 +350,25 @@ class Reads:
                     return entry
         return self._load(key)
 
+    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        """Documents as they are now; see Backend."""
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        era, pending = self._era, self._pending
+        if era < 0 or self.hearing or (monotonic() >= self._quiet_until and self._unheard()):
+            return one_by_one(self.get, collection, ids)
+        found: list[tuple[str, Entry | Unreadable]] = []
+        entry_of = self._entries.get
+        for id in ids:
+            key = collection, id
+            entry = entry_of(key)
+            if entry is None or entry.era != era or (pending and key in pending):
+                found += one_by_one(self.get, collection, (id,))
+            else:
+                entry.used = True
+                found.append((id, entry))
+        return found
+
     def _unpublished(self, revision: int) -> bool:
         state = self._state
         return state is None or state.published_revision < revision
@@ -371,6 +393,8 @@ class Reads:
                 self._entries.drop(key)
                 if old is not None and self.noticed is not None:
                     self.noticed(old)
+                if old is not None and self.edited is not None:
+                    self.edited(key)
                 raise
             if (
                 loaded is None or self._words[LAYOUTS] != self._layouts
@@ -427,12 +451,11 @@ class Reads:
             self._entries.drop(key)
         else:
             self._entries[key] = entry
-        if (
-            old is not None
-            and self.noticed is not None
-            and (entry is None or entry.data != old.data)
-        ):
-            self.noticed(old)
+        if old is not None and (entry is None or entry.data != old.data):
+            if self.noticed is not None:
+                self.noticed(old)
+            if self.edited is not None:
+                self.edited(key)
 
     # -- events -------------------------------------------------------------------
 
@@ -467,11 +490,15 @@ class Reads:
         if entry is None:
             with self.mutex:
                 self._doubts += 1  # somebody may be reading it at this moment
+            if self.edited is not None:
+                self.edited(key)
             return None
         if not touched and self._is_current(entry):
             return None
         with self.mutex:
             self._doubt(key)
+        if self.edited is not None:
+            self.edited(key)
         return entry
 
     def _doubt(self, key: tuple[str, str]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from filestore.engine.fs import let_go, read_at, write_at
 from filestore.engine.layout import RUNTIME
@@ -33,6 +33,14 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFO
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+class Telling(Protocol):
+    """What is asked of a watcher."""
+
+    @property
+    def tells(self) -> bool | None:
+        """Whether every edit is told of: now, soon (False), or who knows when (None)."""
+
+
 class Shelf:
     """A :class:`filestore.backend.Indexing` of one handle."""
 
@@ -42,22 +50,28 @@ class Shelf:
         self._folder = f"{ground.layout.root}/{RUNTIME}/index"
         self._names = itertools.count()
         self._observers: list[Callable[[str, str], None]] = []
+        self.watcher: Telling | None = None
+        reads.edited = self._edited
 
     @property
     def declared(self) -> Mapping[str, Sequence[str]]:
         return self._ground.config.indexed
 
     def edited(self, collection: str) -> Collection[str] | None:  # noqa: ARG002  # the protocol's
-        # Without a watcher an edit is found by looking at the file, and in no other way.
-        return None
+        # What an event tells of is marked by then; without events only a look at each file tells.
+        return () if self.watcher is not None and self.watcher.tells else None
 
     @property
     def settling(self) -> bool:
-        return False
+        return self.watcher is not None and self.watcher.tells is False
 
     def on_edit(self, observer: Callable[[str, str], None]) -> None:
         # One for each store over this handle; a child of a fork asks again.
         self._observers = [*(each for each in self._observers if each != observer), observer]
+
+    def _edited(self, key: tuple[str, str]) -> None:
+        for observer in self._observers:
+            observer(*key)
 
     def point(self) -> tuple[Revision, str] | None:
         mark = self._reads.mark

@@ -153,6 +153,16 @@ class Watcher:
             notices.close()
         self._recorder.after_fork()
 
+    @property
+    def tells(self) -> bool | None:
+        """Whether every edit is told of: now, soon (False), or who knows when (None)."""
+        ground = self._ground
+        if ground.readonly or ground.refusal is not None or ground.state is None:
+            return None  # nobody may record what was edited before
+        if self._reads.trusting:
+            return self._recorder.surveyed
+        return None if self.why or self._stop.is_set() else False
+
     def stats(self) -> dict[str, Any]:
         live = self._reads.trusting
         return {
