@@ -20,6 +20,7 @@ from filestore.resources.documents import (
     backend_name_of,
     timestamp,
 )
+from filestore.rewrite import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from filestore.store import Store
 
 BACKEND_NAME: Final = "backend_name"
-
-_ATTEMPTS: Final = 5
-"""How often to merge anew when an editor changes the same document meanwhile."""
 
 
 class Documents:
@@ -128,19 +126,20 @@ class Documents:
         inside: Mapping[str, Document],
     ) -> None:
         """All other cases, with all ``fields`` at hand."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        if "id" in assigned:  # new, unless somebody has the same id
+            document = merged(None, fields, assigned, inside)
             try:
-                if "id" in assigned and attempt == 1:  # new, unless somebody has the same id
-                    document = merged(None, fields, assigned, inside)
-                    self.store[key.collection].put(key.id, document, expected=None)
-                else:
-                    with self.store.transaction() as tx:
-                        documents = tx[key.collection]
-                        documents[key.id] = merged(documents.get(key.id), fields, assigned, inside)
+                self.store[key.collection].put(key.id, document, expected=None)
+            except Conflict:
+                pass
+            else:
                 return
-            except Conflict:  # there is one, or an editor saved it after it was read
-                if attempt == _ATTEMPTS:
-                    raise
+        rewrite(
+            self.store,
+            key.collection,
+            key.id,
+            lambda before: merged(before, fields, assigned, inside),
+        )
 
     def delete(self, key: Key, marks: Document) -> dt.datetime:
         """Delete a document, if it is there; returns the time that counts.
@@ -152,10 +151,13 @@ class Documents:
             self.store[key.collection].pop(key.id, None)
             return when
         marks = {**marks, "deleted": True, "deleted_at": timestamp(when)}
-        with self.store.transaction() as tx:
-            document = tx[key.collection].get(key.id)
-            if document is not None and not document.get("deleted"):
-                tx[key.collection][key.id] = {**document, **marks}
+
+        def marked(document: Document | None) -> Document | None:
+            if document is None or document.get("deleted"):
+                return document
+            return {**document, **marks}
+
+        rewrite(self.store, key.collection, key.id, marked)
         return when
 
     def key_values(self, key: str | None) -> list[tuple[str, Any]]:
