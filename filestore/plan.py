@@ -91,7 +91,11 @@ class Plan:
     @classmethod
     def from_json(cls, value: object) -> Plan:
         """Raises InvalidDocument for what is no plan, UnsupportedFormat for a newer one's."""
-        if not isinstance(value, dict) or type(value.get("plan")) is not int:
+        if (
+            not isinstance(value, dict)
+            or type(value.get("plan")) is not int
+            or value["plan"] < FORMAT
+        ):
             raise InvalidDocument("this is no plan: filestore apply SOURCE --plan FILE makes one")
         if value["plan"] > FORMAT:
             raise UnsupportedFormat(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from filestore import backends
 from filestore.cli import screen
 from filestore.cli.exits import Exit
 from filestore.cli.showing import change_lines, change_value
@@ -18,6 +19,7 @@ from filestore.cli.target import (
     json_option,
     message_option,
     open_store,
+    place,
     quiet_option,
     store_option,
 )
@@ -48,8 +50,8 @@ class _Differing(NamedTuple):
         "diff ../other-lab backup.jsonl",
     )
 )
-@click.argument("one", metavar="[A]", required=False)
-@click.argument("other", metavar="[B]", required=False)
+@click.argument("one", metavar="[A]", required=False, callback=place)
+@click.argument("other", metavar="[B]", required=False, callback=place)
 @store_option
 @click.option("--exit-code", is_flag=True, help="Exit 1 when they differ.")
 @json_option("JSON lines, one document that differs a line")
@@ -118,7 +120,7 @@ def _show(each: _Differing, *, as_json: bool) -> None:
         "apply backup.jsonl --delete",
     )
 )
-@click.argument("source", metavar="SOURCE|PLAN")
+@click.argument("source", metavar="SOURCE|PLAN", callback=place)
 @store_option
 @click.option(
     "--plan",
@@ -180,7 +182,7 @@ def _plan(store: Store, source: str, location: str | None, *, delete: bool) -> P
 
 
 def _may_be_plan(source: str) -> bool:
-    return "://" not in source and not os.path.isdir(source)
+    return backends.is_path(source) and not os.path.isdir(source)
 
 
 def _show_plan(plan: Plan, file: str, *, as_json: bool, quiet: bool) -> None:

@@ -14,7 +14,7 @@ from filestore.cli import screen
 from filestore.cli.day import day, load
 from filestore.cli.exits import Refused
 from filestore.cli.stage import Stage
-from filestore.cli.target import not_empty, user
+from filestore.cli.target import place, user
 from filestore.cli.values import FORMS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FOLDER: Final = "filestore-demo"
 
 
 @click.command()
-@click.argument("path", required=False, callback=not_empty)
+@click.argument("path", required=False, callback=place)
 @click.option(
     "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
 )

@@ -38,7 +38,7 @@ class Exit(IntEnum):
 
 MEANING: Final = {
     Exit.OK: "done",
-    Exit.NOT_FOUND: "no such document or store; check or git doctor found problems",
+    Exit.NOT_FOUND: "not there; or check, git doctor or diff --exit-code found something",
     Exit.USAGE: "the command line, an id or the input is not right",
     Exit.CONFLICT: "somebody else changed it, something is there, or is in conflict",
     Exit.CORRUPT: "a file cannot be read as a document",

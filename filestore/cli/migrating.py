@@ -13,7 +13,7 @@ import filestore
 from filestore.backends import masked
 from filestore.cli import screen
 from filestore.cli.progress import progress_bar
-from filestore.cli.target import General, examples, json_option, not_empty, quiet_option, user
+from filestore.cli.target import examples, json_option, open_at, place, quiet_option
 from filestore.cli.values import FORMS
 from filestore.errors import Conflict, NotFound, StorageError
 from filestore.migration import Moment, Policy, StoreTarget, copy
@@ -21,7 +21,6 @@ from filestore.migration import Moment, Policy, StoreTarget, copy
 if TYPE_CHECKING:
     from filestore.integrations.cinderlib.ends import CinderlibDatabase
     from filestore.migration import Migration, Source, Target
-    from filestore.store import Store
 
 CINDERLIB: Final = "cinderlib+"
 """What a URL of cinderlib's own database begins with."""
@@ -34,8 +33,8 @@ CINDERLIB: Final = "cinderlib+"
         "migrate old new --on-conflict skip --dry-run",
     )
 )
-@click.argument("source", metavar="FROM", callback=not_empty)
-@click.argument("target", metavar="TO", callback=not_empty)
+@click.argument("source", metavar="FROM", callback=place)
+@click.argument("target", metavar="TO", callback=place)
 @click.option(
     "--on-conflict",
     "policy",
@@ -66,10 +65,9 @@ def migrate(
     made when it is not there, and nothing of it is deleted.  Killed at any moment, the same
     command goes on where it was.
     """
-    general: General = click.get_current_context().find_root().obj
     with ExitStack() as stack:
-        before = _source(source, general, stack)
-        after = _target(target, general, stack, codec=codec, dry_run=dry_run)
+        before = _source(source, stack)
+        after = _target(target, stack, codec=codec, dry_run=dry_run)
         if before.location == after.location:
             raise Conflict(f"{before.location}: a store cannot be migrated into itself")
         what = "comparing" if dry_run else "migrating"
@@ -81,21 +79,19 @@ def migrate(
         screen.note(_sentence(done, dry_run=dry_run), quiet=quiet)
 
 
-def _source(location: str, general: General, stack: ExitStack) -> Source:
+def _source(location: str, stack: ExitStack) -> Source:
     if location.startswith(CINDERLIB):
         return _cinderlib(location)
-    store = stack.enter_context(_open(location, general, readonly=True))
+    store = stack.enter_context(open_at(location, readonly=True))
     return Moment(store.location, stack.enter_context(store.snapshot()))
 
 
-def _target(
-    location: str, general: General, stack: ExitStack, *, codec: str | None, dry_run: bool
-) -> Target:
+def _target(location: str, stack: ExitStack, *, codec: str | None, dry_run: bool) -> Target:
     """The store to write to; for a dry run nothing is made, and what is not there is empty."""
     if location.startswith(CINDERLIB):
         return _cinderlib(location)
     try:
-        store = _open(location, general, codec=codec, readonly=dry_run, create=not dry_run)
+        store = open_at(location, codec=codec, readonly=dry_run, create=not dry_run)
     except NotFound:
         if not dry_run:
             raise
@@ -114,25 +110,6 @@ def _cinderlib(location: str) -> CinderlibDatabase:
             " 'filestore[cinderlib]'"
         ) from error
     return CinderlibDatabase(location)
-
-
-def _open(
-    location: str,
-    general: General,
-    *,
-    codec: str | None = None,
-    readonly: bool = False,
-    create: bool = False,
-) -> Store:
-    return filestore.open(
-        location.removeprefix("file:"),
-        codec=codec,
-        readonly=readonly,
-        create=create,
-        lock_timeout=general.lock_timeout,
-        watch=False,
-        actor=None if readonly else user(),
-    )
 
 
 def _sentence(done: Migration, *, dry_run: bool) -> str:

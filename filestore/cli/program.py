@@ -20,7 +20,7 @@ from filestore.cli.mending import check, repair, reshard
 from filestore.cli.migrating import migrate
 from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
-from filestore.cli.target import General, not_empty
+from filestore.cli.target import General, place
 from filestore.cli.undoing import restore, undo
 from filestore.cli.writing import init, put, rm
 from filestore.errors import FilestoreError
@@ -110,7 +110,7 @@ Exit codes:
     "-s",
     "--store",
     metavar="PATH",
-    callback=not_empty,
+    callback=place,
     envvar="FILESTORE",
     show_envvar=True,
     help="The store's folder, or the URL of a database.",

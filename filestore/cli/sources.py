@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-import filestore
-from filestore.cli.target import MARK, open_store
-from filestore.cli.values import parse
+from filestore import backends
+from filestore.cli.target import MARK, open_at, open_store
+from filestore.cli.values import parse, read_json
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import FileSystem
 from filestore.engine.layout import Layout
@@ -38,8 +37,8 @@ def documents(source: str, location: str | None) -> Iterator[Documents]:
     if source.isdecimal():
         with open_store(location, readonly=True) as store, store.at(revision=int(source)) as past:
             yield past
-    elif "://" in source or os.path.lexists(os.path.join(source, MARK)):
-        with filestore.open(source, readonly=True, create=False, watch=False) as store:
+    elif backends.is_url(source) or os.path.lexists(os.path.join(source, MARK)):
+        with open_at(source, readonly=True) as store:
             yield store
     elif os.path.isdir(source):
         yield Folder(source)
@@ -114,7 +113,7 @@ def read_dump(source: str) -> dict[str, dict[str, Document]] | Plan:
 
 def _value(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = read_json(line.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{where}: is no JSON: {error}") from None
     if not isinstance(value, dict):

@@ -36,8 +36,12 @@ MARK: Final = "filestore.yaml"
 """The file that makes a folder a store."""
 
 
-def not_empty(_context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
-    """Refuse an empty path: it is a script's unset variable, not the current folder."""
+def place(_context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+    """The location that somebody wrote: ``file:PATH`` is PATH.
+
+    Refuses an empty one: it is a script's unset variable, not the current folder.
+    """
+    path = None if path is None else path.removeprefix("file:")
     if path == "":
         raise click.BadParameter("the path is empty")
     return path
@@ -50,7 +54,7 @@ def store_option(command: _Command) -> _Command:
         "--store",
         "location",
         metavar="PATH",
-        callback=not_empty,
+        callback=place,
         help="The store's folder or URL (see filestore -h).",
     )(command)
 
@@ -82,22 +86,30 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
 
     Raises NotFound when there is none, and whatever ``filestore.open`` raises.
     """
-    general: General = click.get_current_context().find_root().obj
     asked = _asked(location)
     try:
-        return filestore.open(
-            asked,
-            create=False,
-            readonly=readonly,
-            lock_timeout=general.lock_timeout,
-            watch=False,
-            actor=None if readonly else user(),
-        )
+        return open_at(asked, readonly=readonly)
     except NotFound:
         raise _no_store(asked) from None
     except ValueError as error:  # a scheme that filestore.open does not know
         shown = backends.masked(asked)
         raise UnsupportedFormat(f"cannot open {shown}: {error}", path=shown) from error
+
+
+def open_at(
+    location: str, *, codec: str | None = None, readonly: bool = False, create: bool = False
+) -> Store:
+    """Open the store in this folder or at this URL.  Raises what ``filestore.open`` raises."""
+    general: General = click.get_current_context().find_root().obj
+    return filestore.open(
+        location,
+        codec=codec,
+        readonly=readonly,
+        create=create,
+        lock_timeout=general.lock_timeout,
+        watch=False,
+        actor=None if readonly else user(),
+    )
 
 
 def open_backend(location: str | None) -> FileBackend:

@@ -31,13 +31,21 @@ def pair(argument: str) -> tuple[str, Any]:
     """
     field, text = _split(argument)
     try:
-        return field, json.loads(text, parse_constant=_refuse)
+        return field, read_json(text)
     except json.JSONDecodeError as error:
         if text.startswith(_BEGINS_JSON):
             raise click.UsageError(f"the value of '{field}' is not JSON: {error}") from None
         return field, text
     except (ValueError, RecursionError):
         raise click.UsageError(f"the value of '{field}' is too long or too deep") from None
+
+
+def read_json(text: str) -> Any:
+    """A JSON value, and no dialect of it: no NaN, and no name twice in an object.
+
+    Raises ValueError, most often as JSONDecodeError, and RecursionError.
+    """
+    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
 
 
 def is_pair(argument: str) -> bool:
@@ -113,6 +121,13 @@ def _split(argument: str) -> tuple[str, str]:
     if not equals or not field:
         raise click.UsageError(f"'{argument}' is not FIELD=VALUE")
     return field, text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise json.JSONDecodeError("an object has a name twice", "{", 0)
+    return result
 
 
 def _refuse(name: str) -> Any:

@@ -17,8 +17,8 @@ from filestore.cli.target import (
     examples,
     find_key,
     message_option,
-    not_empty,
     open_store,
+    place,
     quiet_option,
     store_option,
 )
@@ -39,7 +39,7 @@ expected_option = click.option(
 
 
 @click.command()
-@click.argument("path", default=".", callback=not_empty)
+@click.argument("path", default=".", callback=place)
 @click.option(
     "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
 )

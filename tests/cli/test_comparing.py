@@ -151,6 +151,9 @@ def test_apply_takes_a_dump_from_standard_input(cli: Callable[..., Ran]) -> None
         ('{"collection": "c", "id": "i", "error": "?"}', "could not be read"),
         ('{"collection": "c", "id": "i", "document": {}}\n' * 2, "line 2: c/i once more"),
         ('{"collection": "c", "id": "", "document": {}}', "id"),
+        ('{"collection": "c", "id": "i", "document": {"a": 1, "a": 2}}', "a name twice"),
+        ('{"collection": "c", "id": "i", "document": {"a": NaN}}', "NaN"),
+        ('{"plan": 0, "revision": 1, "steps": [], "unchanged": {}}', "no plan"),
         ('{"plan": 1}', "not whole"),
         ('{"plan": 1, "revision": 1, "steps": [{}], "unchanged": {}}', "not whole"),
         ('{"plan": 2}', "newer"),
@@ -162,6 +165,17 @@ def test_what_is_no_dump_and_no_plan_is_told(cli: Callable[..., Ran], text: str,
     assert ran.code in {2, 7}
     ran.fails(ran.code, word)
     assert values(cli("stats", "--json"))[0]["revision"] == 1
+
+
+def test_every_command_takes_a_folder_as_file_colon_path(
+    cli: Callable[..., Ran], folder: Path, state: Path, tmp_path: Path
+) -> None:
+    assert cli("diff", f"file:{folder}").out == cli("diff", folder).out != ""
+    assert cli("ls", "-s", f"file:{state}").out == cli("-s", f"file:{state}", "ls").out != ""
+    assert cli("init", f"file:{tmp_path / 'new'}").code == 0
+    assert (tmp_path / "new" / "filestore.yaml").exists()
+    cli("ls", "-s", "file:nowhere").fails(1, "there is no store at nowhere")
+    assert cli("ls", "-s", "file:").code == 2
 
 
 def test_what_is_not_there_is_told(cli: Callable[..., Ran], folder: Path) -> None:
