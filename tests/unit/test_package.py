@@ -98,6 +98,17 @@ def test_all_is_complete() -> None:
     assert late <= set(dir(filestore))
 
 
+def test_every_public_name_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in filestore.__all__ if f"`{name}`" not in text] == []
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    documents = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+    assert [name for name in documents if f"]({name})" not in text] == []
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         filestore.nope  # type: ignore[attr-defined]  # noqa: B018  # looking is the test
