@@ -107,6 +107,28 @@ def test_work_goes_on_after_a_death_at_any_call(
         ground.clear()
 
 
+def test_a_segment_begun_and_not_used_voids_nothing_written_since(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, exhaustive: bool
+) -> None:
+    disk = ground.disk()
+    fs = RecordingFileSystem(disk)
+    Run(disk, fs).do(STEPS)
+    ground.clear()
+    for at in range(1, fs.effects + 1, 1 if exhaustive else 2):
+        disk = ground.disk()
+        run = Run(disk, RecordingFileSystem(disk, crash_at=at))
+        assert crashing(lambda run=run: run.do(STEPS))
+        with monkeypatch.context() as patched:
+            # Another process goes on, by whose settings no segment ends.
+            patched.setattr(journal, "SEGMENT_BYTES", 1 << 22)
+            patched.setattr(retention, "DEFAULT", retention.Retention())
+            later = tuple(step for step in STEPS if step is not CHECKPOINT and step is not CLOSE)
+            run.resume(RecordingFileSystem(disk), later)
+            disk.boot_id = "boot-2"  # before a checkpoint: all is read from the journal again
+            judge(disk, run.promise.trees[-1:], f"died before effect {at}, then others went on")
+        ground.clear()
+
+
 @pytest.mark.parametrize("durability", ["full", "normal"])
 def test_a_power_cut_at_any_call_keeps_what_was_promised(
     tmp_path: Path, durability: str, exhaustive: bool
