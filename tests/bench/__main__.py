@@ -13,6 +13,7 @@ from tests.bench import (
     calls,
     fanout,
     finds,
+    git,
     history,
     imports,
     private_data,
@@ -35,6 +36,7 @@ PARTS = [
     "imports",
     "private_data",
     "sql",
+    "git",
 ]
 DATA = "a folder on the file system to measure (default: %(default)s)"
 
@@ -78,6 +80,8 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
                 rows += reads.run(data, rounds)
             case "open":
                 rows += reads.opening(data, rounds, sizes)
+            case "git":
+                rows += git.run(data, rounds, max(sizes))
             case "memory":
                 rows += reads.memory(data)
             case "finds":
