@@ -113,7 +113,7 @@ class Layout:
             collection = decode_collection(tuple(below[:depth]))
             if collection is None:
                 continue
-            rest = tuple(part for part in below[depth:-1] if not part.startswith("@"))
+            rest = tuple(part for part in below[depth:-1] if not is_shard(part))
             id = decode_id((*rest, below[-1][: -len(self.suffix)]))
             if id is None:
                 continue

@@ -98,3 +98,14 @@ def test_a_path_that_no_system_takes_is_an_invalid_key() -> None:
     layout = Layout("/" + "r" * 3900, ".json", 0)
     with pytest.raises(InvalidKey, match="shorter id"):
         layout.path(("volumes", "x" * 200))
+
+
+@pytest.mark.parametrize("fanout", [0, 1, 2])
+@pytest.mark.parametrize("id", ["a", "a/b", "..", "@3f", "@" + "x" * 300, "é" * 200, "%" * 150])
+@pytest.mark.parametrize("collection", ["v", "v/w", "@x"])
+def test_a_file_in_its_place_tells_its_document(collection: str, id: str, fanout: int) -> None:
+    layout = Layout("/root", ".json", fanout)
+    path = layout.path((collection, id))
+    assert layout.key(path) == (collection, id)
+    assert layout.key(path.removesuffix(".json") + ".yaml") is None
+    assert layout.key(f"{path}~") is None

@@ -9,10 +9,8 @@ own text merge is made instead, and the file is told to be in conflict.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore import conflict_text
 from filestore.codec import codec_named, decode
@@ -32,8 +30,7 @@ USAGE: Final = 2
 """The driver's exit codes; the registered command makes a text merge of any from 2 on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What git asks for: %O, %A, %B, %L, %P, and where git tells them %S, %X, %Y."""
 
     base: str
@@ -109,6 +106,8 @@ def _read(path: str) -> bytes:
 
 def _merge_as_text(request: Request, reason: str) -> int:
     """Leave git's own merge; a conflict even where its lines fit, since nobody could read them."""
+    import subprocess  # takes as long as merging a document, and is hardly ever needed
+
     _tell(f"{request.path}: {reason}; merged line by line: look at the file")
     labels = (request.labels[1], request.labels[0], request.labels[2])
     command = ["git", "merge-file", "-q", f"--marker-size={request.mark}"]

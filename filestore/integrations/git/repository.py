@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
 from filestore.engine.layout import CONFIG, Layout
-from filestore.engine.names import decode_collection, decode_id
-from filestore.errors import FilestoreError, InvalidKey, NotFound
+from filestore.errors import FilestoreError, NotFound
 from filestore.integrations.git.run import Git, GitError
-from filestore.model import Key
 
 if TYPE_CHECKING:
     from filestore.codec import Codec
+    from filestore.model import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Repository:
 
     def key_of(self, path: str) -> Key | None:
         """The document that a path below the store's folder is; None for any other file."""
-        return key_of(path, self.layout)
+        return self.layout.key(f"{self.root}/{path}")
 
     def path_of(self, key: Key) -> str:
         """The path below the store's folder of a document's file."""
@@ -75,26 +74,6 @@ def find(root: str) -> Repository:
     codec = codec_named(config.codec)
     layout = Layout(root, codec.suffix, config.fanout)
     return Repository(git, root, prefix, git_dir, form, config, codec, layout)
-
-
-def key_of(path: str, layout: Layout) -> Key | None:
-    """The document whose file's place is ``path``, relative to the root; None if none's is."""
-    if not path.endswith(layout.suffix):
-        return None
-    *folders, name = path.split("/")
-    stem = name[: -len(layout.suffix)]
-    full = f"{layout.root}/{path}"
-    for depth in range(len(folders), 0, -1):
-        collection = decode_collection(folders[:depth])
-        id = None if collection is None else decode_id((*folders[depth + layout.fanout :], stem))
-        if collection is None or id is None:
-            continue
-        try:
-            if layout.path((collection, id)) == full:
-                return Key(collection, id)
-        except InvalidKey:
-            continue
-    return None
 
 
 def parsed(codec: Codec, raw: bytes) -> bytes | None:
