@@ -90,6 +90,7 @@ class Recorder:
         self._store = store_hash(ground.config.id)
         self.mutex = threading.Lock()
         self.stopping = False
+        self.heard: Callable[[], float] = lambda: 0.0  # until when all events have become hints
         self.wake: Callable[[], None] | None = None  # called when there is much to take in
         self.passes = 0
         self.recorded = 0  # commits
@@ -235,6 +236,7 @@ class Recorder:
         """
         if not self.elect():
             return None
+        heard = self.heard()
         if idle and not self._still_elected():
             self._let_go()
             return 0.0
@@ -261,12 +263,21 @@ class Recorder:
             self._record()
             if self._worth_saving(closing=False):
                 self._save()
+        state = self._ground.state
+        if heard and state is not None and catalog.complete and self._done_until(heard):
+            state.set_heard(heard)
         if self._pushed_back:
             for name in self._pushed_back:
                 self.hint(name, touched=True)
             self._pushed_back = []
             return 0.1
         return later
+
+    def _done_until(self, heard: float) -> bool:
+        """Whether all is recorded that was hinted at until then."""
+        return not (self._folders or self._pushed_back or self._edits) and all(
+            hint.since > heard for hint in list(self._hints.values())
+        )
 
     def survey(self) -> None:
         """Go through the whole tree now."""

@@ -55,6 +55,7 @@ _NAMES: Final = 15
 _PID: Final = 16
 _SINCE: Final = 17
 _IDENTITY: Final = slice(0, 6 * 8)
+_HEARD: Final = 26
 _HOST: Final = slice(18 * 8, 26 * 8)
 _COMMITTED_SLOTS: Final = 32
 _PUBLISHED_SLOTS: Final = 36
@@ -210,6 +211,14 @@ class State:
     @property
     def _published_slot(self) -> int:
         return _PUBLISHED_SLOTS + 2 * (self.words[_PUBLISHED] & 1)
+
+    @property
+    def heard(self) -> float:
+        """Until when edits from outside are recorded, in seconds of the monotonic clock."""
+        return self.words[_HEARD] / 1e9
+
+    def set_heard(self, seconds: float) -> None:
+        self.words[_HEARD] = int(seconds * 1e9)
 
     @property
     def names_safe(self) -> bool:

@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from filestore.engine import notices as system
 from filestore.engine.layout import CONFIG
@@ -58,6 +58,7 @@ _CLOSED: Final = system.CLOSE_WRITE | system.MOVED_TO | system.MOVED_FROM | syst
 _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
 
 
+T = TypeVar("T")
 Wait: TypeAlias = "Callable[[], object]"
 
 
@@ -104,9 +105,10 @@ class Watcher:
         with self._starting:
             if self._scribe is not None or self._stop.is_set():
                 return
-            self._reads.noticed = _calling(self._noticed)
+            self._reads.noticed = _calling(self._noticed, None)
             self._reads.asleep = None
             self._recorder.wake = self._wake.set
+            self._recorder.heard = _calling(self._heard_until, 0.0)
             self._scribe = threading.Thread(
                 target=_run, args=(weakref.WeakMethod(self._record),), name="filestore scribe"
             )
@@ -147,7 +149,7 @@ class Watcher:
         self._begin()
         self._reads.noticed = None
         self._reads.asleep = _calling(
-            self.start
+            self.start, None
         )  # a child that does not use the store pays nothing
         if notices is not None:
             notices.close()
@@ -201,6 +203,9 @@ class Watcher:
             self._ground.trouble = f"recording external edits: {error}"
             recorder.suspect()
             return partial(self._stop.wait, TICK_SECONDS)
+        state = self._ground.state
+        if state is not None:
+            self._reads.unsure.settle(state.heard, self._reads.get)
         after = time.monotonic()
         if idle:
             self._idle_at = after
@@ -296,16 +301,24 @@ class Watcher:
 
     def _all_anew(self) -> None:
         """Events may have been missed: have every read and the recorder look anew."""
-        self._trust()
+        self._trust(anew=True)
         self._recorder.suspect()
         self._heard.set()
         self._wake.set()
 
-    def _trust(self) -> None:
+    def _trust(self, *, anew: bool) -> None:
         """Have reads believe what they know, until they hear otherwise."""
         notices = self._notices
         if notices is not None:
-            self._reads.trust(notices.waiting)
+            self._reads.trust(notices.waiting, anew=anew)
+
+    def _heard_until(self) -> float:
+        """Until when all that happened has become hints; 0 where that is not known."""
+        now, notices = time.monotonic(), self._notices
+        if notices is None or not self._reads.trusting:
+            return 0.0
+        # In this order: who takes events from the kernel says first that it is about to.
+        return 0.0 if notices.waiting() or self._reads.hearing else now
 
     def _hear(self, notices: Notices) -> tuple[bool, bool]:
         """Follow events; whether to go on listening, and whether there is more to hear at once."""
@@ -357,6 +370,10 @@ class Watcher:
 
     def _files(self, files: dict[tuple[int, bytes], int]) -> None:
         reads, recorder, layout = self._reads, self._recorder, self._layout
+        try:
+            reads.catch_up()  # so that another's publishing is known for what it is
+        except FilestoreError:
+            pass  # it is told by who reads
         for done, ((watch, raw), mask) in enumerate(files.items()):
             folder = self._watches.get(watch)
             if folder is None or not raw.isascii():
@@ -367,6 +384,7 @@ class Watcher:
                 continue
             touched = bool(mask & _TOUCHED)
             was = reads.suspect(key, touched=touched)
+            reads.unsure.add(key, touched=touched)
             recorder.hint(
                 name, touched=touched, being_written=touched and not mask & _CLOSED, was=was
             )
@@ -386,9 +404,23 @@ class Watcher:
             self._forget(folder)
         if mask & (system.CREATE | system.MOVED_TO):
             self._follow(folder)
-        self._trust()  # what was read before the folder was watched must prove itself
+            self._have_all_looked_at(folder)
+        self._trust(anew=gone)  # what was read before the folder was watched must prove itself
         self._recorder.suspect(f"{folder[len(self._layout.root) + 1 :]}/", gone=gone)
         self._wake.set()
+
+    def _have_all_looked_at(self, top: str) -> None:
+        """Events in a folder may have come before it was watched."""
+        for folder in folders(self._ground.fs, top):
+            try:
+                items = self._ground.fs.scan(folder)
+            except OSError:
+                continue
+            for item in items:
+                if item.name.endswith(self._layout.suffix) and item.name.isascii():
+                    key = self._layout.named(self._layout.name(f"{folder}/{item.name}"))
+                    if key is not None:
+                        self._reads.unsure.add(key, touched=False)
 
     def _follow(self, top: str) -> None:
         """Watch a folder and those in it; each is watched before it is looked into."""
@@ -417,14 +449,13 @@ class Watcher:
             notices.remove(number)
 
 
-def _calling(method: Callable[..., None]) -> Callable[..., None]:
+def _calling(method: Callable[..., T], otherwise: T) -> Callable[..., T]:
     """Calls a method as long as there is its object, which need not live on for it."""
     weak = weakref.WeakMethod(method)
 
-    def call(*arguments: Any) -> None:
+    def call(*arguments: Any) -> T:
         target = weak()
-        if target is not None:
-            target(*arguments)
+        return otherwise if target is None else target(*arguments)
 
     return call
 
