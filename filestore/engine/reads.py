@@ -34,7 +34,6 @@ from filestore.engine.history import History
 from filestore.engine.journal import Journal
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
-from filestore.engine.unsure import Unsure
 from filestore.errors import Closed, Corrupt, StorageError
 from filestore.model import ANY, Key, Origin, only
 
@@ -80,7 +79,7 @@ class Reads:
         self._doubts = 0  # how often an event has told of a file
         self._unheard: Callable[[], bool] = lambda: True  # whether events wait in the kernel
         self._quiet_until = 0.0
-        self.unsure = Unsure()
+        self.since = monotonic()  # from when on every edit is told of, while an era is running
         self.hearing = False  # whether events were taken from the kernel and not told yet
         # Told of each document that a read finds edited, with what it was; from any thread.
         self.noticed: Callable[[FileEntry], None] | None = None
@@ -243,7 +242,6 @@ class Reads:
                 self._pending.pop(key, None)
                 self._doubt(key)
             return
-        self.unsure.committed([op.key for op in commit.ops])
         for key, _, after in commit.ops:
             self._entries.drop(key)
             if revision > published:
@@ -264,7 +262,6 @@ class Reads:
         """Take in this handle's own commits; inside ``mutex``, as they become visible."""
         self._tell(commits)
         entries, pending, revision = self._entries, self._pending, at.revision
-        self.unsure.committed(swaps)
         for key, swap in swaps.items():
             entries.drop(key)
             pending[key] = (revision, swap.after)
@@ -472,7 +469,7 @@ class Reads:
         with self.mutex:
             self._unheard = unheard
             if self._era == _NO_ERA or anew:
-                self.unsure.begin()
+                self.since = monotonic()
             self._eras += 1
             self._doubts += 1
             self._era = self._eras
@@ -482,7 +479,6 @@ class Reads:
         with self.mutex:
             self._doubts += 1
             self._era = _NO_ERA
-            self.unsure.end()
 
     @property
     def trusting(self) -> bool:
@@ -641,7 +637,6 @@ class Reads:
         self._observers = []
         self._history.after_fork()
         self._era = _NO_ERA  # the events are the parent's
-        self.unsure.after_fork()
 
     def close(self) -> None:
         with self.mutex:

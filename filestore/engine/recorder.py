@@ -105,7 +105,6 @@ class Recorder:
         self._news: deque[Sequence[Commit] | None] = deque()
         self._hints: dict[str, Hint] = {}
         self._folders: dict[str, bool] = {}  # to be gone through, "" for all
-        self._surveying = True  # or nobody has said yet who records
         self._published: set[str] = set()  # names that a commit is about to give to new files
         self._unproven: dict[str, None] = {}  # of which events told no more than such a publishing
         self._pushed_back: list[str] = []
@@ -153,11 +152,6 @@ class Recorder:
         """Whether there were commits since the last round."""
         return bool(self._news)
 
-    @property
-    def surveyed(self) -> bool:
-        """Whether the tree has been gone through, by this handle or by whoever records."""
-        return not self._surveying and not self._folders
-
     # -- who records ----------------------------------------------------------------
 
     def elect(self) -> bool:
@@ -175,7 +169,6 @@ class Recorder:
             raise
         if not won:
             let_go(self._fs, fd)
-            self._surveying = False  # by this handle
             return False
         self._lock_fd = fd
         # A handle may be dropped unclosed, and nobody else could be elected.
@@ -244,7 +237,6 @@ class Recorder:
         if "" in self._folders:
             self._folders = {"": True}
         for below in list(self._folders):
-            self._surveying = True
             gone = self._folders.pop(below)
             if not self._survey(catalog, below, gone=gone):
                 self._folders[below] = True
@@ -256,7 +248,6 @@ class Recorder:
         ready, later = self._ripe()
         self._verify(ready)
         self._record()
-        self._surveying = False
         if idle:
             unproven, self._unproven = self._unproven, {}
             self._verify((name, Hint(False, False, 0.0, None)) for name in unproven)

@@ -16,6 +16,7 @@ Words of 64 bits, in the machine's byte order:
     9       which slot of published      15  whether the names are synced
             counts                       16  holder's pid (0: nobody)
     18-25   holder's host, UTF-8         17  since, nanoseconds
+    26      edits recorded until when
     32-35   committed: two slots of (revision, position)
     36-39   published: two slots
 

@@ -159,10 +159,11 @@ class Watcher:
     def tells(self) -> bool | None:
         """Whether every edit is told of: now, soon (False), or who knows when (None)."""
         ground = self._ground
+        state = ground.state
+        if self._reads.trusting and state is not None and state.heard >= self._reads.since:
+            return True
         if ground.readonly or ground.refusal is not None or ground.state is None:
             return None  # nobody may record what was edited before
-        if self._reads.trusting:
-            return self._recorder.surveyed
         return None if self.why or self._stop.is_set() else False
 
     def stats(self) -> dict[str, Any]:
@@ -203,9 +204,6 @@ class Watcher:
             self._ground.trouble = f"recording external edits: {error}"
             recorder.suspect()
             return partial(self._stop.wait, TICK_SECONDS)
-        state = self._ground.state
-        if state is not None:
-            self._reads.unsure.settle(state.heard, self._reads.get)
         after = time.monotonic()
         if idle:
             self._idle_at = after
@@ -384,7 +382,6 @@ class Watcher:
                 continue
             touched = bool(mask & _TOUCHED)
             was = reads.suspect(key, touched=touched)
-            reads.unsure.add(key, touched=touched)
             recorder.hint(
                 name, touched=touched, being_written=touched and not mask & _CLOSED, was=was
             )
@@ -420,7 +417,7 @@ class Watcher:
                 if item.name.endswith(self._layout.suffix) and item.name.isascii():
                     key = self._layout.named(self._layout.name(f"{folder}/{item.name}"))
                     if key is not None:
-                        self._reads.unsure.add(key, touched=False)
+                        self._reads.suspect(key, touched=True)
 
     def _follow(self, top: str) -> None:
         """Watch a folder and those in it; each is watched before it is looked into."""
