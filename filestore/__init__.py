@@ -23,7 +23,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from filestore import backends
+from filestore import location
 from filestore.errors import (
     BackupMetadataUnsupportedVersion,
     Closed,
@@ -225,14 +225,14 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
 
     Raises NotFound, UnsupportedFormat, Corrupt, RecoveryNeeded, StorageError.
     """
-    location = os.fspath(path)
+    place = os.fspath(path)
     backend: Ground
-    if backends.is_path(location):
+    if location.is_path(place):
         # The engine brings locking and the system's interfaces with it: at first use.
         from filestore.engine.files import FileBackend
 
         backend = FileBackend(
-            location,
+            place,
             codec=codec,
             durability=durability,
             readonly=readonly,
@@ -243,8 +243,10 @@ def open(  # noqa: PLR0917  # the order is the API's, settled
             cache_bytes=cache_bytes,
         )
     else:
-        backend = backends.open_elsewhere(
-            location,
+        from filestore.backends import open_elsewhere
+
+        backend = open_elsewhere(
+            place,
             durability=durability,
             readonly=readonly,
             create=create,

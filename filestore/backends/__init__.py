@@ -1,4 +1,4 @@
-"""Grounds that are not the file engine, and which of them a location names."""
+"""Grounds that are not the file engine: which of them a location names."""
 
 from __future__ import annotations
 
@@ -6,38 +6,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from filestore.errors import UnsupportedFormat
+from filestore.location import MEMORY, masked
 
 if TYPE_CHECKING:
     from filestore.backend import Backend
 
-MEMORY: Final = "memory:"
-"""The location of a new store in this process's memory."""
-
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(\+[A-Za-z0-9_.-]+)?://")
 _SQL: Final = frozenset({"sqlite", "postgresql"})
-# What may follow a user's name up to the host; a password may hold any character but these two.
-_PASSWORD: Final = re.compile(r"(://[^:/?#]*:)(.*)(?=@)", re.DOTALL)
-_SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
-
-
-def is_url(location: str) -> bool:
-    """Whether the location is a URL, not the path of a folder."""
-    return "://" in location
-
-
-def is_path(location: str) -> bool:
-    """Whether the location is a folder's path: what commands about files need."""
-    return location != MEMORY and not is_url(location)
-
-
-def masked(url: str) -> str:
-    """The URL with ``***`` for what is secret in it: fit to be shown and logged.
-
-    Any other location is as it was.
-    """
-    if not is_url(url):
-        return url
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 
 def open_elsewhere(

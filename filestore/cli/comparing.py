@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from filestore import backends
 from filestore.cli import screen
 from filestore.cli.exits import Exit
 from filestore.cli.showing import change_lines, change_value
@@ -25,6 +24,7 @@ from filestore.cli.target import (
 )
 from filestore.codec import decode
 from filestore.diff import diff as diff_of
+from filestore.location import is_path
 from filestore.model import Key
 from filestore.plan import Plan
 
@@ -182,7 +182,7 @@ def _plan(store: Store, source: str, location: str | None, *, delete: bool) -> P
 
 
 def _may_be_plan(source: str) -> bool:
-    return backends.is_path(source) and not os.path.isdir(source)
+    return is_path(source) and not os.path.isdir(source)
 
 
 def _show_plan(plan: Plan, file: str, *, as_json: bool, quiet: bool) -> None:

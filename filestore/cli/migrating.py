@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import filestore
-from filestore.backends import masked
 from filestore.cli import screen
 from filestore.cli.progress import progress_bar
 from filestore.cli.target import examples, json_option, open_at, place, quiet_option
 from filestore.cli.values import FORMS
 from filestore.errors import Conflict, NotFound, StorageError
+from filestore.location import masked
 from filestore.migration import Moment, Policy, StoreTarget, copy
 
 if TYPE_CHECKING:

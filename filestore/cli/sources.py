@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from filestore import backends
 from filestore.cli.target import MARK, open_at, open_store
 from filestore.cli.values import parse, read_json
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import FileSystem
 from filestore.engine.layout import Layout
 from filestore.errors import InvalidDocument, NotFound
+from filestore.location import is_url
 from filestore.plan import Plan
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def documents(source: str, location: str | None) -> Iterator[Documents]:
     if source.isdecimal():
         with open_store(location, readonly=True) as store, store.at(revision=int(source)) as past:
             yield past
-    elif backends.is_url(source) or os.path.lexists(os.path.join(source, MARK)):
+    elif is_url(source) or os.path.lexists(os.path.join(source, MARK)):
         with open_at(source, readonly=True) as store:
             yield store
     elif os.path.isdir(source):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 import filestore
-from filestore import backends
 from filestore.engine.files import FileBackend
 from filestore.errors import NotFound, UnsupportedFormat
+from filestore.location import is_path, masked
 from filestore.model import Key
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     except NotFound:
         raise _no_store(asked) from None
     except ValueError as error:  # a scheme that filestore.open does not know
-        shown = backends.masked(asked)
+        shown = masked(asked)
         raise UnsupportedFormat(f"cannot open {shown}: {error}", path=shown) from error
 
 
@@ -126,7 +126,7 @@ def open_backend(location: str | None) -> FileBackend:
 
 
 def _no_store(asked: str) -> NotFound:
-    asked = backends.masked(asked)
+    asked = masked(asked)
     return NotFound(
         f"there is no store at {asked}: name one with --store or FILESTORE,"
         f" or make it with: filestore init {asked}",
@@ -140,8 +140,8 @@ def root_of(location: str | None) -> str:
     Raises NotFound when nothing names one, UnsupportedFormat when it is no folder.
     """
     asked = _asked(location)
-    if not backends.is_path(asked):
-        shown = backends.masked(asked)
+    if not is_path(asked):
+        shown = masked(asked)
         raise UnsupportedFormat(
             f"this command is about a store's files, and {shown} has none: name a folder",
             path=shown,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import filestore
-from filestore import backends
 from filestore.cli import screen
 from filestore.cli.target import (
     MARK,
@@ -25,6 +24,7 @@ from filestore.cli.target import (
 from filestore.cli.values import FORMS, is_pair, pair, read
 from filestore.engine.files import FileBackend
 from filestore.errors import Conflict, NotFound
+from filestore.location import is_path, masked
 from filestore.model import ANY
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def init(*, path: str, codec: str, fanout: int, quiet: bool) -> None:
 
     What already lies in the folder stays as it is.
     """
-    if not backends.is_path(path):
+    if not is_path(path):
         _init_elsewhere(path, quiet=quiet)
         return
     if os.path.lexists(os.path.join(path, MARK)):
@@ -68,7 +68,7 @@ def init(*, path: str, codec: str, fanout: int, quiet: bool) -> None:
 
 def _init_elsewhere(url: str, *, quiet: bool) -> None:
     """Make the tables of a store in a database."""
-    shown = backends.masked(url)
+    shown = masked(url)
     try:
         filestore.open(url, create=False).close()
     except NotFound:

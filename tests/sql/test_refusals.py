@@ -19,8 +19,8 @@ from filestore import (
     StorageError,
     UnsupportedFormat,
 )
-from filestore.backends import masked
 from filestore.backends.sql.backend import SqlBackend
+from filestore.location import masked
 from tests.contract.backend import A, in_thread, put
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from filestore.backends import masked
 from filestore.errors import UnsupportedFormat
+from filestore.location import masked
 
 _MODERN: Final = int(sqlalchemy.__version__.split(".", 1)[0]) >= 2
 

@@ -26,10 +26,10 @@ from cinder import exception as cinder_exception
 from cinderlib import objects
 from oslo_db import exception as db_exception
 
-from filestore.backends import masked
 from filestore.codec import canonical
 from filestore.errors import Conflict, InvalidDocument, StorageError
 from filestore.integrations.cinderlib import resources
+from filestore.location import masked
 from filestore.migration import Policy
 from filestore.resources.documents import CONNECTIONS, KEY_VALUES, SNAPSHOTS, VOLUMES
 

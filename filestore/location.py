@@ -1,0 +1,33 @@
+"""What the location of a store names, and how it may be shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MEMORY: Final = "memory:"
+"""The location of a new store in this process's memory."""
+
+# What may follow a user's name up to the host; a password may hold any character but these two.
+_PASSWORD: Final = re.compile(r"(://[^:/?#]*:)(.*)(?=@)", re.DOTALL)
+_SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def is_url(location: str) -> bool:
+    """Whether the location is a URL, not the path of a folder."""
+    return "://" in location
+
+
+def is_path(location: str) -> bool:
+    """Whether the location is a folder's path: what commands about files need."""
+    return location != MEMORY and not is_url(location)
+
+
+def masked(url: str) -> str:
+    """The URL with ``***`` for what is secret in it: fit to be shown and logged.
+
+    Any other location is as it was.
+    """
+    if not is_url(url):
+        return url
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
