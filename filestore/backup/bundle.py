@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -209,7 +210,12 @@ def _settle(file: BinaryIO) -> None:
 
 
 def _open(folder: str, name: str) -> BinaryIO:
-    return open(os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NOFOLLOW), "rb")
+    # A pipe without a writer would be waited for.
+    fd = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidBackup(f"its {name} is no file")
+    return open(fd, "rb")
 
 
 def _read_file(folder: str, name: str, limit: int | None) -> bytes:

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -156,7 +157,10 @@ class DirectoryBackupDriver(BackupDriver):
                 return
             bundle.sync_folder(self.path)
             # What cannot be removed is no backup any more; the next one tries again.
-            shutil.rmtree(doomed, ignore_errors=True)
+            if stat.S_ISDIR(os.lstat(doomed).st_mode):
+                shutil.rmtree(doomed, ignore_errors=True)
+            else:  # a link, or a file: never a backup
+                os.unlink(doomed)
 
     def verify(self, backup: Row | Mapping[str, Any] | str) -> None:
         """Read all of a backup, given by its record or its id, and compare every checksum."""

@@ -349,6 +349,26 @@ def test_a_file_in_the_place_of_a_backup_is_damage(
         driver.backup({"id": "b", "volume_id": "v"}, io.BytesIO(b""))
 
 
+def test_a_pipe_is_not_waited_for(driver: DirectoryBackupDriver, kept: Row, path: Path) -> None:
+    for name in ("backup.json", "chunks", "data"):
+        (path / "b" / name).rename(path / "aside")
+        os.mkfifo(path / "b" / name)
+        with pytest.raises(InvalidBackup, match=f"{name} is no file"):
+            driver.verify(kept)
+        (path / "aside").rename(path / "b" / name)
+    driver.verify(kept)
+
+
+def test_deleting_a_link_in_a_backup_s_place_leaves_where_it_leads_to(
+    driver: DirectoryBackupDriver, kept: Row, path: Path, tmp_path: Path
+) -> None:
+    (path / "b").rename(tmp_path / "elsewhere")
+    (path / "b").symlink_to(tmp_path / "elsewhere")
+    driver.delete(kept)
+    assert list(path.iterdir()) == []
+    assert (tmp_path / "elsewhere" / "data").exists()
+
+
 def test_a_link_is_not_followed(
     driver: DirectoryBackupDriver, kept: Row, path: Path, tmp_path: Path
 ) -> None:

@@ -441,7 +441,9 @@ class TestAt:
             dict(past["volumes"])
         assert work.git("status", "--porcelain").out == before
 
-    @pytest.mark.parametrize("name", ["", "nope", "--all", "HEAD~99", "a b", "v1\n", "v1:volumes"])
+    @pytest.mark.parametrize(
+        "name", ["", "nope", "--all", "HEAD~99", "a b", "v1\n", "v1:volumes", "v1\0", "\ud800"]
+    )
     def test_what_git_does_not_know_is_not_found(self, store: Store, name: str) -> None:
         with pytest.raises(filestore.NotFound):
             store.at(git=name)

@@ -163,7 +163,7 @@ class GitPast:
 
 def tree_of(git: Git, commit: str, folder: str) -> str:
     """The name of a commit's tree, or of a folder's in it.  Raises NotFound, GitError."""
-    if not commit or commit.startswith("-") or ":" in commit or "\n" in commit:
+    if not commit or commit.startswith("-") or ":" in commit or not commit.isprintable():
         raise NotFound(f"{commit!r} is no revision of git: name a commit, a branch or a tag")
     done = git.call("rev-parse", "--verify", "-q", f"{commit}^{{commit}}", codes=(0, 1, 128))
     if done.returncode == 128 and b"not a git repository" in done.stderr:
