@@ -253,7 +253,7 @@ class Committer:
 
     # -- edits from outside ---------------------------------------------------------
 
-    def record(self, ops: Sequence[Op]) -> Commit:
+    def record(self, ops: Sequence[Op], etags: Sequence[record.Etags]) -> Commit:
         """Write down edits that are in the files already: there is nothing to publish.
 
         All that is committed must be published, so that what differs is known for an edit.
@@ -263,7 +263,7 @@ class Committer:
         level, end = ground.durability, state.committed
         revision = end.revision + 1
         commit = Commit(revision, time.time(), None, None, Origin.EXTERNAL, tuple(ops))
-        payload = record.commit_payload(commit, record.etags(commit), state.synced)
+        payload = record.commit_payload(commit, etags, state.synced)
         try:
             if level is not Durability.OFF and not state.names_safe:
                 ground.make_names_safe(state)

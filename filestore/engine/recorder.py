@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
+    from filestore.engine.record import Etags
     from filestore.engine.shelf import Shelf
     from filestore.engine.tree import FileEntry
     from filestore.engine.writer import Writer
@@ -108,6 +109,7 @@ class Recorder:
         self._published: set[str] = set()  # names that a commit is about to give to new files
         self._unproven: dict[str, None] = {}  # of which events told no more than such a publishing
         self._pushed_back: list[str] = []
+        self._own = 0  # the newest commit that this handle recorded
         self._edits: dict[str, Found] = {}  # to be recorded in the next commit
         self._edited_bytes = 0
 
@@ -383,6 +385,7 @@ class Recorder:
             if commits is None:
                 self._news.clear()
                 self._catalog = None
+                self._own = 0
                 self._folders[""] = True
                 return
             if self._catalog is not None:
@@ -393,7 +396,7 @@ class Recorder:
         if commit.revision <= catalog.point.revision:
             return
         cut = len(self._layout.root) + 1
-        for key, _, after in commit.ops:
+        for key, _, after in commit.ops if commit.revision != self._own else ():
             name = self._layout.path(key, 0)[cut:]
             if after is None:
                 catalog.remove(name)
@@ -466,9 +469,10 @@ class Recorder:
             self._pushed_back.append(name)
             return None
         try:
-            signature = self._ground.tree.signature(self._layout.path(key))
-            if known is not None and not hint.touched and signature == known.signature:
-                return None
+            if known is not None and not hint.touched:
+                signature = self._ground.tree.signature(self._layout.path(key))
+                if signature == known.signature:
+                    return None
             entry = self._load_document(key)
         except FilestoreError:
             return None  # reads and check() tell; it is no change until it is mended
@@ -534,6 +538,7 @@ class Recorder:
         if self._catalog is not catalog:
             return  # the journal is another: all is looked at anew
         ops: list[Op] = []
+        etags: list[Etags] = []
         sure: list[Found] = []
         for found in edits:
             now = self._look_again(catalog, found)
@@ -545,16 +550,24 @@ class Recorder:
             else:
                 etag, data = was.get(now.key, (b"", b""))
                 before = data if etag == known.etag else stand_in(known.etag.hex())
-            ops.append(Op(now.key, before, None if now.entry is None else now.entry.data))
+            old = None if known is None else known.etag.hex()
+            if now.entry is None:
+                ops.append(Op(now.key, before, None))
+                etags.append((old, None))
+            else:
+                ops.append(Op(now.key, before, now.entry.data))
+                etags.append((old, now.entry.etag))
             sure.append(now)
         if not ops:
             return
-        self._writer.record(ops)
+        commit = self._writer.record(ops, etags)
         self.recorded += 1
+        self._own = commit.revision
         self._take_in()  # the commit itself; then what it is about
         for now in sure:
-            self._published.discard(now.name)
-            if now.entry is not None:
+            if now.entry is None:
+                catalog.remove(now.name)
+            else:
                 signature = UNSEEN if now.entry.racy else now.entry.signature
                 catalog.put(now.name, Known(bytes.fromhex(now.entry.etag), signature))
 

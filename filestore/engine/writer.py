@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
+    from filestore.engine.record import Etags
     from filestore.model import Edit, Op
 
 
@@ -117,9 +118,9 @@ class Writer:
             self._committed()
         return ticket.result()
 
-    def record(self, ops: Sequence[Op]) -> Commit:
+    def record(self, ops: Sequence[Op], etags: Sequence[Etags]) -> Commit:
         """Make a commit of edits from outside; inside :meth:`exclusive`, all being published."""
-        return self._committer.record(ops)
+        return self._committer.record(ops, etags)
 
     def recorded(self) -> None:
         """What :meth:`record` made is to be checkpointed; the lock was given back."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench import (
     calls,
+    external,
     fanout,
     finds,
     git,
@@ -31,6 +32,7 @@ PARTS = [
     "open",
     "memory",
     "finds",
+    "external",
     "history",
     "calls",
     "imports",
@@ -86,6 +88,8 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
                 rows += reads.memory(data)
             case "finds":
                 rows += finds.run(data, rounds, sizes)
+            case "external":
+                rows += external.run(data, rounds)
             case "history":
                 rows += history.run(data, rounds)
             case "private_data":

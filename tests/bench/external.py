@@ -1,0 +1,180 @@
+"""What edits from outside cost: until another process hears, until a checkout is ingested."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import filestore
+from filestore.codec import canonical, codec_named, decode
+from filestore.engine.files import FileBackend
+from filestore.model import Key
+from tests.bench.documents import sample
+from tests.bench.runner import Case, Row, fresh, measure, versus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from filestore.model import Commit
+
+EDITS = 200
+FILES = 10_000
+SETTLED_SECONDS = 60.0
+
+
+def _settle(store: filestore.Store) -> None:
+    """Wait until events are heard and the tree was gone through."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while not (store.stats()["watching"] and store.stats()["passes"]):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody watches: {store.stats()['watching_why_not']}")
+        time.sleep(0.01)
+
+
+def _hear(pipe: Connection, folder: Path) -> None:
+    """Tell the moment of each change; the clock is that of the machine."""
+    with filestore.open(folder) as store:
+        store.watch(lambda change: pipe.send((change.key.id, time.monotonic())))
+        while not store.stats()["watching"]:
+            time.sleep(0.01)
+        pipe.send("ready")
+        pipe.recv()
+
+
+def latencies(folder: Path) -> list[float]:
+    """Seconds from an edit to another process's callback, sorted."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    form = codec_named("json")
+    filestore.open(folder).close()
+    (folder / "volumes").mkdir()
+    process = context.Process(target=_hear, args=(there, folder))
+    process.start()
+    assert here.recv() == "ready"
+    found = []
+    with filestore.open(folder) as store:
+        while not store.stats()["watching"]:
+            time.sleep(0.01)
+        for id, document in sample(EDITS):
+            content = form.encode(canonical(document))
+            path = folder / f"volumes/{id}.json"
+            (path.with_suffix(".tmp")).write_bytes(content)
+            before = time.monotonic()
+            os.replace(path.with_suffix(".tmp"), path)
+            heard, at = here.recv()
+            assert heard == id
+            found.append(at - before)
+    here.send("end")
+    process.join()
+    return sorted(found)
+
+
+def ingested(folder: Path, count: int) -> tuple[float, float]:
+    """Seconds from the first file of a tree that is copied in until all of it is recorded, less
+    those of copying alone; and of reading it all.
+    """
+    documents = sample(count)
+    alone = _write_all(folder.with_name("alone"), documents)
+    recorded = 0
+
+    def count_up(commits: Sequence[Commit] | None) -> None:
+        nonlocal recorded
+        for commit in commits or ():
+            recorded += len(commit.ops)
+
+    with filestore.open(folder) as store:
+        _settle(store)
+        store._backend.subscribe(count_up)
+        before = time.perf_counter()
+        _write_all(folder, documents)
+        while recorded < count:
+            time.sleep(0.005)
+        taken = time.perf_counter() - before - alone
+    backend = FileBackend(folder, background=False, watch=False)
+    before = time.perf_counter()
+    for id, _ in documents:
+        assert backend.get(Key("volumes", id)) is not None
+    reading = time.perf_counter() - before
+    backend.close()
+    return taken, reading
+
+
+def _write_all(folder: Path, documents: list[tuple[str, dict[str, Any]]]) -> float:
+    contents = [(id, codec_named("json").encode(canonical(each))) for id, each in documents]
+    before = time.perf_counter()
+    (folder / "volumes").mkdir(parents=True)
+    for id, content in contents:
+        (folder / f"volumes/{id}.json").write_bytes(content)
+    return time.perf_counter() - before
+
+
+@contextmanager
+def put(folder: Path, *, watch: bool) -> Iterator[Callable[[int], object]]:
+    volumes = sample(1000)
+    with filestore.open(folder / "state", watch=watch) as store:
+        if watch:
+            _settle(store)
+        write = store["volumes"].put
+        yield lambda index: write(*volumes[index])
+
+
+@contextmanager
+def get(folder: Path) -> Iterator[Callable[[int], object]]:
+    volumes = sample(100)
+    with filestore.open(folder / "state") as store:
+        collection = store["volumes"]
+        for id, document in volumes:
+            collection[id] = document
+        _settle(store)
+        for id, _ in volumes:
+            collection[id]
+        ids = [id for id, _ in volumes]
+        yield lambda _: [collection[id] for id in ids]
+
+
+@contextmanager
+def decoding(folder: Path) -> Iterator[Callable[[int], object]]:
+    datas = [canonical(document) for _, document in sample(100)]
+    yield lambda _: [decode(data) for data in datas]
+
+
+def run(data: Path, rounds: int) -> list[Row]:
+    puts = measure(
+        [
+            Case("watched", partial(put, watch=True), count=300),
+            Case("alone", partial(put, watch=False), count=300),
+        ],
+        rounds,
+        data,
+    )
+    gets = measure([Case("gets", get), Case("decoding", decoding)], rounds, data)
+    late = latencies(fresh(data))
+    p50, p99 = statistics.median(late), late[int(len(late) * 0.99)]
+    taken, reading = ingested(fresh(data) / "state", FILES)
+    share = taken / reading
+    return [
+        versus("durable put, watched / watch=False", puts["watched"], puts["alone"]),
+        versus("100 cached gets / decoding them", gets["gets"], gets["decoding"], limit=1.3),
+        Row("an edit, until another process's callback, median", f"{p50 * 1e3:.1f} ms"),
+        Row(
+            f"the same, the slowest 1 % of {EDITS}",
+            f"{p99 * 1e3:.1f} ms",
+            target="50 ms",
+            ok=p99 < 0.05,
+        ),
+        Row(
+            f"{FILES:,} files copied in, until recorded / reading them",
+            f"{taken:.2f} s",
+            f"{reading:.2f} s",
+            f"{share:.2f}",
+            "2",
+            ok=share <= 2,
+        ),
+    ]
