@@ -348,6 +348,9 @@ class RecordingFileSystem(FileSystem):
         look = super().survey
         yield from self._do("survey", (path,), lambda: list(look(path, suffix)), effect=False)
 
+    def resolve(self, path: str) -> str:
+        return self._do("resolve", (path,), lambda: path, effect=False)
+
     def mounts(self) -> str:
         return self._do("mounts", (), lambda: "", effect=False)
 
