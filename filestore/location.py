@@ -8,6 +8,9 @@ from typing import Final
 MEMORY: Final = "memory:"
 """The location of a new store in this process's memory."""
 
+CINDERLIB: Final = "cinderlib+"
+"""What the URL of cinderlib's own database begins with, as an end of a migration."""
+
 # What may follow a user's name up to the host; a password may hold any character but these two.
 _PASSWORD: Final = re.compile(r"(://[^:/?#]*:)(.*)(?=@)", re.DOTALL)
 _SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)

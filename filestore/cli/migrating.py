@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,15 +15,12 @@ from filestore.cli.progress import progress_bar
 from filestore.cli.target import examples, json_option, open_at, place, quiet_option
 from filestore.cli.values import FORMS
 from filestore.errors import Conflict, NotFound, StorageError
-from filestore.location import masked
+from filestore.location import CINDERLIB, masked
 from filestore.migration import Moment, Policy, StoreTarget, copy
 
 if TYPE_CHECKING:
     from filestore.integrations.cinderlib.ends import CinderlibDatabase
     from filestore.migration import Migration, Source, Target
-
-CINDERLIB: Final = "cinderlib+"
-"""What a URL of cinderlib's own database begins with."""
 
 
 @click.command(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.engine import record, recover
 from filestore.engine.compaction import Compactor
-from filestore.engine.fs import let_go, sync_folder
+from filestore.engine.fs import MANY, let_go, sync_file_system, sync_folder
 from filestore.engine.ground import poison
 from filestore.engine.journal import Journal, SyncFailed
 from filestore.engine.state import Flag, Mark
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from filestore.engine.writer import Writer
     from filestore.model import Key
 
-_MANY: Final = 256  # from here on one sync of the whole file system is cheaper
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
@@ -110,16 +109,8 @@ class Checkpointer:
         fs, layout = ground.fs, ground.layout
         paths = [layout.path(key) for key in keys]
         try:
-            if len(paths) > _MANY:
-                fd = fs.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    fs.syncfs(fd)
-                    return
-                except OSError as error:
-                    if error.errno != errno.ENOSYS:
-                        raise
-                finally:
-                    let_go(fs, fd)
+            if len(paths) > MANY and sync_file_system(fs, layout.root):
+                return
             folders = {layout.root}
             for path in paths:
                 folders.update(layout.folders(os.path.dirname(path)))

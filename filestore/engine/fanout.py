@@ -20,7 +20,15 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine.config import with_fanout
-from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
+from filestore.engine.fs import (
+    MANY,
+    let_go,
+    make_file,
+    read_at,
+    sync_file_system,
+    sync_folder,
+    write_at,
+)
 from filestore.engine.ground import poison, save
 from filestore.engine.layout import is_shard
 from filestore.engine.state import Flag
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
 
 FANOUTS: Final = (0, 1, 2)
 
-_MANY: Final = 256  # folders: from here on one sync of the whole file system is cheaper
 _OURS: Final = "reshard-"  # begins the names of what is in tmp/ on this module's account
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _KEPT: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, *_GONE})
@@ -145,16 +152,8 @@ def sync_folders(ground: Ground) -> None:
     """Put the names of all folders and documents on the disk."""
     fs, root = ground.fs, ground.layout.root
     folders = list(_every_folder(fs, root))
-    if len(folders) > _MANY:
-        fd = fs.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fs.syncfs(fd)
-            return
-        except OSError as error:
-            if error.errno != errno.ENOSYS:
-                raise
-        finally:
-            let_go(fs, fd)
+    if len(folders) > MANY and sync_file_system(fs, root):
+        return
     for folder in reversed(folders):
         sync_folder(fs, folder)
 

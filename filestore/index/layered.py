@@ -25,8 +25,6 @@ _WORTH_MEETING: Final = 16  # candidates; fewer are read sooner than compared
 _RECENT_COST: Final = 500  # bytes of a document among the newest, roughly, beside 250 a field
 _RECENT_FIELD_COST: Final = 250
 
-EMPTY: Final = build((), 0)
-
 
 class Layered:
     """See the module.  ``salt``: of all hashes in it."""

@@ -29,7 +29,7 @@ from oslo_db import exception as db_exception
 from filestore.codec import canonical
 from filestore.errors import Conflict, InvalidDocument, StorageError
 from filestore.integrations.cinderlib import resources
-from filestore.location import masked
+from filestore.location import CINDERLIB, masked
 from filestore.migration import Policy
 from filestore.resources.documents import CONNECTIONS, KEY_VALUES, SNAPSHOTS, VOLUMES
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from filestore.migration import Write
     from filestore.model import Document, Etag, Key
-
-SCHEME: Final = "cinderlib+"
 
 _ORDER: Final = (VOLUMES, SNAPSHOTS, CONNECTIONS, KEY_VALUES)
 """The collections, each after those that it refers to."""
@@ -72,8 +70,8 @@ class CinderlibDatabase:
     _open: str | None = None
 
     def __init__(self, location: str) -> None:
-        url = location.removeprefix(SCHEME)
-        self._shown = SCHEME + masked(url)
+        url = location.removeprefix(CINDERLIB)
+        self._shown = CINDERLIB + masked(url)
         if CinderlibDatabase._open is not None:
             raise Conflict(
                 f"{self._shown}: cinderlib knows one database in a process, and that is"
