@@ -19,7 +19,7 @@ from filestore.engine.recorder import Recorder
 from filestore.engine.reshard import Resharded, reshard
 from filestore.engine.shelf import Shelf
 from filestore.engine.tree import storage_error
-from filestore.engine.watcher import Watcher
+from filestore.engine.watcher import Watcher, green
 from filestore.engine.writer import Writer
 from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
 
@@ -104,7 +104,7 @@ class FileBackend:
             raise
         self.get = reads.get  # the hot path, without a call in between
         _handles.add(self)
-        if background:
+        if background and not green():
             self._watcher = Watcher(ground, reads, self._recorder, events=watch)
             self._shelf.watcher = self._watcher
             self._watcher.start()
@@ -250,7 +250,7 @@ class FileBackend:
         return {
             "watching": False,
             "verifies": "stat",
-            "watching_why_not": "background=False",
+            "watching_why_not": "green threads" if green() else "background=False",
             "recorder": self._recorder.elected,
             "passes": self._recorder.passes,
             "overflows": 0,

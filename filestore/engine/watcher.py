@@ -14,6 +14,7 @@ for a moment pays nothing.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -60,6 +61,18 @@ _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
 
 T = TypeVar("T")
 Wait: TypeAlias = "Callable[[], object]"
+
+
+def green() -> bool:
+    """Whether threads are made of eventlet's or gevent's green ones.
+
+    A listener would wait in the system, and all others with it.
+    """
+    eventlet, gevent = sys.modules.get("eventlet.patcher"), sys.modules.get("gevent.monkey")
+    return bool(
+        (eventlet is not None and eventlet.is_monkey_patched("thread"))
+        or (gevent is not None and gevent.is_module_patched("threading"))
+    )
 
 
 class Watcher:

@@ -191,6 +191,30 @@ for number in range(50):
         assert store["volumes"][id]["admin_metadata"] == {"count": "100"}
 
 
+def test_green_threads_see_edits_and_need_no_thread_that_listens(program, path):
+    with filestore.open(path) as store:
+        store["key_values"]["k"] = {"value": "old"}
+    process = program.start(
+        """
+        cl.setup(persistence_config={"storage": FilestorePersistence, "path": path})
+        store = cl.Backend.persistence.store
+        print(store.stats()["watching_why_not"], flush=True)
+        print(store["key_values"]["k"]["value"], flush=True)
+        eventlet.tpool.execute(sys.stdin.readline)
+        print(store["key_values"]["k"]["value"], flush=True)
+        """,
+        before="import eventlet, eventlet.tpool\neventlet.monkey_patch()\n",
+    )
+    with process:
+        assert process.stdout.readline() == "green threads\n"
+        assert process.stdout.readline() == "old\n"
+        (path / "key_values" / "k.json").write_text('{"value": "edited"}')
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "edited\n"
+        process.stdin.close()
+
+
 def test_waiting_for_a_lock_lets_other_green_threads_run(program, path):
     filestore.open(path).close()
     process = program.start(
