@@ -245,3 +245,14 @@ def test_a_link_in_a_document_s_place_is_not_written_through(torn: Work, tmp_pat
     torn.file("volumes/v").symlink_to(elsewhere)
     torn.filestore("resolve", "volumes/v", "--ours", code=6)
     assert elsewhere.read_text() == "mine"
+
+
+def test_a_link_in_a_collection_s_place_is_not_written_through(torn: Work, tmp_path: Path) -> None:
+    folder = torn.file("volumes/v").parent
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = (tmp_path / "elsewhere" / "v.json").read_bytes()
+    assert "is a link" in torn.filestore("conflicts", code=3).out
+    torn.filestore("resolve", "volumes/v", "--ours", code=2)
+    torn.filestore("git", "remerge", code=3)
+    assert (tmp_path / "elsewhere" / "v.json").read_bytes() == before

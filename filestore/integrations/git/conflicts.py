@@ -86,6 +86,9 @@ def _found(repository: Repository) -> Iterator[Conflicted]:
 
 def _look(repository: Repository, key: Key, path: str, stages: dict[Side, bytes]) -> Conflicted:
     codec = repository.codec
+    if _leads_out(repository.root, path):
+        problem = "a folder that leads to it is a link, which is not followed: remove the link"
+        return Conflicted(key, path, problem=problem, unmerged=bool(stages))
     file = read_file(os.path.join(repository.root, path))
     held = None if file is None else conflict_text.read(file)
     texts: list[bytes | None]
@@ -103,6 +106,14 @@ def _look(repository: Repository, key: Key, path: str, stages: dict[Side, bytes]
     except Corrupt as error:
         return Conflicted(key, path, unmerged=bool(stages), problem=error.message)
     return Conflicted(key, path, merged, from_index=from_index, unmerged=bool(stages))
+
+
+def _leads_out(root: str, path: str) -> bool:
+    """Whether a folder on the way to a path below the root is a link."""
+    parts = path.split("/")[:-1]
+    return any(
+        os.path.islink(os.path.join(root, *parts[: depth + 1])) for depth in range(len(parts))
+    )
 
 
 def _is_settled(repository: Repository, file: bytes | None, stages: dict[Side, bytes]) -> bool:
