@@ -323,10 +323,9 @@ class Recorder:
             self._news.clear()
             self._unsubscribe = self._reads.subscribe(self._observe)
         self._take_in()
-        if self._catalog is None:
+        while self._catalog is None:  # it may be lost again while it is loaded
             self._catalog = self._load()
             self._take_in()
-        assert self._catalog is not None
         return self._catalog
 
     def _load(self) -> Catalog:

@@ -51,6 +51,7 @@ POLL_SECONDS: Final = 3.0
 _POLL_SHARE: Final = 20  # going through the tree may take a twentieth of the time
 _RETRY_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 10.0
+_TROUBLE: Final = "recording external edits"
 _PAUSE_SECONDS: Final = 0.2  # before listening begins anew
 
 _SETTINGS: Final = CONFIG.encode()
@@ -104,6 +105,7 @@ class Watcher:
         self._start_seconds = START_SECONDS
         self._without_for = 0.0
         self._due = self._idle_at = 0.0
+        self._failed = False
         self.overflows = 0
         self.why = "" if self._events else "watch=False"
 
@@ -212,11 +214,18 @@ class Watcher:
         try:
             with recorder.mutex:
                 pause = recorder.round(idle=idle)
-        except (FilestoreError, OSError) as error:
-            # Nobody is there to raise it to; all is looked at again, later.
-            self._ground.trouble = f"recording external edits: {error}"
+        except (FilestoreError, OSError, ValueError) as error:
+            # Nobody is there to raise it to; all is looked at again, later.  Once may be but the
+            # runtime folder that is made anew, and a ValueError the state that was let go with it.
+            if self._failed:
+                self._ground.trouble = f"{_TROUBLE}: {error}"
+            self._failed = True
             recorder.suspect()
             return partial(self._stop.wait, TICK_SECONDS)
+        if self._failed:
+            self._failed = False
+            if (self._ground.trouble or "").startswith(_TROUBLE):
+                self._ground.trouble = None
         after = time.monotonic()
         if idle:
             self._idle_at = after
