@@ -15,7 +15,7 @@ from filestore.cli.progress import progress_bar
 from filestore.cli.target import examples, json_option, open_at, place, quiet_option
 from filestore.cli.values import FORMS
 from filestore.errors import Conflict, NotFound, StorageError
-from filestore.location import CINDERLIB, masked
+from filestore.location import CINDERLIB, MEMORY, is_path, masked
 from filestore.migration import Moment, Policy, StoreTarget, copy
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ def _source(location: str, stack: ExitStack) -> Source:
 
 def _target(location: str, stack: ExitStack, *, codec: str | None, dry_run: bool) -> Target:
     """The store to write to; for a dry run nothing is made, and what is not there is empty."""
+    if not is_path(location):
+        if location in {MEMORY, "sqlite://"}:
+            raise click.UsageError(f"{location} would be gone when the command ends")
+        if codec is not None:
+            raise click.UsageError("--codec is for folders: a database has no files")
     if location.startswith(CINDERLIB):
         return _cinderlib(location)
     try:

@@ -69,3 +69,12 @@ def test_an_empty_end_is_a_slip(cli, state):
 
 def test_a_scheme_that_nothing_serves(cli, state):
     cli("migrate", state, "gopher://x/y").fails(7, "gopher")
+
+
+def test_a_target_that_would_not_outlive_the_command(cli, state):
+    cli("migrate", state, "memory:").fails(2, "gone")
+    cli("migrate", state, "sqlite://").fails(2, "gone")
+
+
+def test_a_form_of_files_for_what_has_none(cli, state, tmp_path):
+    cli("migrate", state, f"sqlite:///{tmp_path}/x.db", "--codec", "yaml").fails(2, "--codec")
