@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +89,8 @@ def shell(state: Path) -> Callable[..., subprocess.Popen[bytes]]:
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
                 "stderr": subprocess.PIPE,
+                # What runs in the background of a script ignores it, and so would its children.
+                "preexec_fn": partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
                 **options,
             },
         )
