@@ -49,7 +49,7 @@ class Cache(dict[CacheKey, E]):
         self.limit = limit
         self.bytes = 0
         self._ring: deque[CacheKey] = deque()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
 
     def __setitem__(self, key: CacheKey, entry: E) -> None:
         size = len(entry.data) + ENTRY_BYTES
@@ -106,6 +106,6 @@ class Cache(dict[CacheKey, E]):
 
     def after_fork(self) -> None:
         """In a child: a thread that is gone may hold the mutex, half-way."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._ring = deque(self)
         self.bytes = sum(len(entry.data) + ENTRY_BYTES for entry in self.values())
