@@ -335,7 +335,7 @@ class FileBackend:
     def after_fork(self) -> None:
         """In a child: have locks, descriptors and threads of one's own."""
         self._closing = threading.Lock()
-        self._ground.following = threading.Lock()
+        self._ground.following = threading.RLock()
         self._ground.lock.after_fork()
         self._ground.journal.close()
         self._ground.tree.after_fork()

@@ -24,6 +24,8 @@ from filestore.engine.tree import Tree, make_folder, no_folder, signature_of, st
 from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from filestore.engine.fs import FileSystem
     from filestore.engine.recovery import Damage
     from filestore.engine.settings import Settings
@@ -68,7 +70,7 @@ class Ground:
     overlay: list[Commit] = field(default_factory=list)
     made: bool = False  # whether this handle made the store, in a tree without documents
     trouble: str | None = None  # the last thing that went wrong behind a caller's back
-    following: threading.Lock = field(default_factory=threading.Lock)
+    following: AbstractContextManager[object] = field(default_factory=threading.RLock)
 
     @property
     def config(self) -> configuration.Config:
