@@ -327,7 +327,10 @@ def open_ground(
         lock=WriteLock(fs, layout),
     )
     try:
-        ground.made = made and not layout.collections(fs)
+        try:
+            ground.made = made and not layout.collections(fs)
+        except OSError as error:
+            raise storage_error(error, root, None) from error
         ground.attach()
     except BaseException:
         ground.detach()
