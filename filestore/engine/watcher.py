@@ -206,7 +206,8 @@ class Watcher:
         if self._wake.is_set():
             self._settle()
         recorder, now = self._recorder, time.monotonic()
-        if not self._reads.trusting and now >= self._due:
+        due = not self._reads.trusting and now >= self._due
+        if due:
             recorder.suspect()
         quiet = not recorder.news and now >= self._idle_at + TICK_SECONDS
         idle = quiet or now >= self._idle_at + _BUSY_SECONDS
@@ -229,7 +230,7 @@ class Watcher:
         after = time.monotonic()
         if idle:
             self._idle_at = after
-        if recorder.passes != passes:
+        if due or recorder.passes != passes:  # due: another may record, and this one had no pass
             self._due = after + max(POLL_SECONDS, (after - now) * _POLL_SHARE)
         until_due = TICK_SECONDS if self._reads.trusting else max(0.0, self._due - after)
         seconds = until_due if pause is None else min(pause, until_due)

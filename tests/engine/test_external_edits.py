@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from filestore.codec import canonical, decode, etag_of
 from filestore.engine.files import FileBackend
+from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt
 from filestore.model import Edit, Key, Origin, stand_in
 
@@ -373,3 +375,17 @@ def test_a_folder_that_cannot_be_entered_is_not_empty(
 
     monkeypatch.setattr(ground.backend._ground.fs, "survey", refused)
     assert ground.backend.rescan() == 1
+
+
+def test_a_handle_that_may_not_record_waits_before_it_asks_again(ground: Ground) -> None:
+    ground.put(A, value=1)
+    assert ground.backend._recorder.elect()
+    other = ground.open()
+    watcher = Watcher(other._ground, other._reads, other._recorder, events=False)
+    waits = [watcher._record() for _ in range(4)]
+    assert not other._recorder.elected
+    for wait in waits:
+        assert isinstance(wait, partial)
+        (seconds,) = wait.args
+        assert seconds > 0
+    other.close()
