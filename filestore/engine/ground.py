@@ -153,12 +153,12 @@ class Ground:
             refusal = storage_error(error, error.filename or layout.runtime, None)
             if error.errno not in _READONLY:
                 raise refusal from error
-            self.attach_readonly()
             self.refusal = ReadOnly(
                 f"{layout.runtime}: cannot be written ({error.strerror}); the store can only be "
                 "read here",
                 path=layout.runtime,
             )
+            self.attach_readonly()
 
     def attach_readonly(self) -> None:
         """Map the shared state to look at; none where it tells nothing."""
@@ -217,17 +217,12 @@ class Ground:
     def reattach(self) -> None:
         """Begin anew with what the path leads to now; the lock is to be taken again.
 
-        The old state is not closed: other threads may be reading it, and it goes
-        with the last of them.
+        The old state stays until there is a new one, and is not closed: other threads may
+        be reading it, and it goes with the last of them.
         """
-        old, self.state = self.state, None
         self.journal.close()
         self.lock.close()
-        try:
-            self.attach()
-        except BaseException:
-            self.state = old  # so that the next write tries again
-            raise
+        self.attach()
 
     def detach(self) -> None:
         if self.state is not None:
