@@ -57,6 +57,25 @@ print(json.dumps({
 }))
 """
 
+COUNT = """
+import collections, json, sys
+import filestore
+from filestore import migration
+from filestore.integrations.cinderlib.ends import CinderlibDatabase
+
+reads = collections.Counter()
+read = CinderlibDatabase._read
+def counted(self, collection):
+    reads[collection] += 1
+    return read(self, collection)
+CinderlibDatabase._read = counted
+migration.BATCH = 2
+target = CinderlibDatabase(sys.argv[2])
+with filestore.open(sys.argv[1], readonly=True) as store, store.snapshot() as view:
+    done = migration.copy(migration.Moment(store.location, view), target)
+print(json.dumps([done.created, reads]))
+"""
+
 
 def python(code: str, *arguments: object) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
@@ -131,6 +150,16 @@ def kept(document: dict[str, Any]) -> dict[str, Any]:
     if "volume_type" in result:
         result["volume_type"] = result["volume_type"].get("extra_specs", {})
     return result
+
+
+def test_what_the_database_has_is_read_as_often_for_many_as_for_few(
+    tmp_path: Path, url: str
+) -> None:
+    with filestore.open(tmp_path / "state") as store:
+        store["key_values"].update({f"k{number}": {"value": "v"} for number in range(11)})
+    created, reads = json.loads(python(COUNT, tmp_path / "state", f"cinderlib+{url}"))
+    assert created == 11
+    assert reads["key_values"] == 2  # before the first batch is written, and for the comparison
 
 
 @pytest.mark.parametrize("policy", ["overwrite", "merge"])

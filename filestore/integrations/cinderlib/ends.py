@@ -91,6 +91,7 @@ class CinderlibDatabase:
         CinderlibDatabase._open = self._shown
         self._driver = cinderlib.Backend.persistence
         self._documents: dict[str, dict[str, Document]] = {}
+        self._written: set[Key] = set()  # since their collection was read
 
     @property
     def location(self) -> str:
@@ -100,6 +101,7 @@ class CinderlibDatabase:
         return [name for name in _ORDER if self[name]]
 
     def __getitem__(self, collection: str) -> Mapping[str, Document]:
+        """The documents as they were when the collection was last read."""
         if collection not in self._documents:
             self._documents[collection] = self._read(collection)
         return self._documents[collection]
@@ -147,6 +149,8 @@ class CinderlibDatabase:
         return None
 
     def current(self, key: Key) -> tuple[Document, Etag | None] | None:
+        if key in self._written:
+            self._forget(key.collection)
         found = self[key.collection].get(key.id)
         return None if found is None else (found, None)
 
@@ -155,12 +159,21 @@ class CinderlibDatabase:
         return canonical(_kept(there)) == canonical(_kept(document))
 
     def write(self, writes: Sequence[Write], message: str) -> None:  # noqa: ARG002  (no history)
-        for key, document, _ in sorted(writes, key=lambda one: _ORDER.index(one.key.collection)):
+        for key, document, _ in writes:
             try:
                 self._set(key, document)
             except _TROUBLE as error:
                 raise self._refused(error, key) from None
-        self._documents.clear()
+            self._written.add(key)
+        # What was read of them is old now, but only who asks for something written needs more:
+        # to read a large collection anew for each batch takes time that grows with its square.
+        for collection in self._documents.keys() - {key.collection for key, _, _ in writes}:
+            self._forget(collection)
+
+    def _forget(self, collection: str) -> None:
+        """Have a collection read anew when it is asked for next."""
+        self._documents.pop(collection, None)
+        self._written = {key for key in self._written if key.collection != collection}
 
     def _set(self, key: Key, document: Document) -> None:
         if key.collection == KEY_VALUES:
