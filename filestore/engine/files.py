@@ -93,7 +93,7 @@ class FileBackend:
                 Background(ground, self._checkpointer) if background and not scratch else None
             )
             self._recorder = Recorder(ground, reads, self._writer, self._shelf)
-            self._recorder.start_empty()
+            self._recorder.ledger.start_empty()
             self._recover_if_needed()
             reads.begin()
         except BaseException as error:

@@ -19,41 +19,36 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filestore.codec import etag_of
 from filestore.engine import recover
-from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
-from filestore.engine.fs import coarse_time_ns, let_go
+from filestore.engine.fs import let_go
+from filestore.engine.ledger import Ledger
 from filestore.engine.survey import walk
 from filestore.engine.tree import storage_error
+from filestore.engine.verify import Found, Verifier, learn
 from filestore.errors import FilestoreError, LockTimeout
-from filestore.model import Key, Op, stand_in
+from filestore.model import Op, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
+    from filestore.engine.catalog import Catalog
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.record import Etags
     from filestore.engine.shelf import Shelf
     from filestore.engine.tree import FileEntry
     from filestore.engine.writer import Writer
-    from filestore.model import Commit
+    from filestore.model import Key
 
 MOST_DOCUMENTS: Final = 1000
 """So many edits are one commit at most: the lock is held for milliseconds, not for seconds."""
 
-_SAVED: Final = "files"
 _MOST_BYTES: Final = 8 << 20
 _PATIENCE_SECONDS: Final = 0.2
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
 _MOST_UNPROVEN: Final = 50_000
-_CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
-_SAVE_REVISIONS: Final = 10_000
-
-_MUCH_NEWS: Final = 256  # more commits are not kept in memory until the next round
 
 
 class Hint(NamedTuple):
@@ -62,15 +57,6 @@ class Hint(NamedTuple):
     touched: bool
     being_written: bool
     since: float
-    was: FileEntry | None
-
-
-class Found(NamedTuple):
-    """A document that is not what it should be; ``entry`` None: its file is gone."""
-
-    name: str
-    key: Key
-    entry: FileEntry | None
     was: FileEntry | None
 
 
@@ -87,12 +73,11 @@ class Recorder:
         self._layout = ground.layout
         self._reads = reads
         self._writer = writer
-        self._shelf = shelf
-        self._store = store_hash(ground.config.id)
+        self.ledger = Ledger(ground, reads, shelf, self.suspect)
+        self._verifier = Verifier(ground, reads)
         self.mutex = threading.Lock()
         self.stopping = False
         self.heard: Callable[[], float] = lambda: 0.0  # until when all events have become hints
-        self.wake: Callable[[], None] | None = None  # called when there is much to take in
         self.passes = 0
         self.recorded = 0  # commits
         self._begin()
@@ -100,16 +85,10 @@ class Recorder:
     def _begin(self) -> None:
         self._lock_fd: int | None = None
         self._unlock: Callable[[], object] | None = None
-        self._catalog: Catalog | None = None
-        self._saved = START
-        self._unsubscribe: Callable[[], None] | None = None
-        self._news: deque[Sequence[Commit] | None] = deque()
         self._hints: dict[str, Hint] = {}
         self._folders: dict[str, bool] = {}  # to be gone through, "" for all
-        self._published: set[str] = set()  # names that a commit is about to give to new files
         self._unproven: dict[str, None] = {}  # of which events told no more than such a publishing
         self._pushed_back: list[str] = []
-        self._own = 0  # the newest commit that this handle recorded
         self._edits: dict[str, Found] = {}  # to be recorded in the next commit
         self._edited_bytes = 0
 
@@ -143,16 +122,6 @@ class Recorder:
         """
         if self._lock_fd is not None:
             self._folders[below] = gone or self._folders.get(below, False)
-
-    def _observe(self, commits: Sequence[Commit] | None) -> None:
-        self._news.append(commits)
-        if len(self._news) == _MUCH_NEWS and self.wake is not None:
-            self.wake()
-
-    @property
-    def news(self) -> bool:
-        """Whether there were commits since the last round."""
-        return bool(self._news)
 
     # -- who records ----------------------------------------------------------------
 
@@ -194,20 +163,19 @@ class Recorder:
     def resign(self, *, save: bool) -> None:
         """Let another one record; with ``save``, leave it the catalog."""
         with self.mutex:
-            if save and self._lock_fd is not None and self._catalog is not None:
+            if save and self._lock_fd is not None and self.ledger.catalog is not None:
                 try:
-                    self._take_in()
-                    if self._worth_saving(closing=True):
-                        self._save()
+                    self.ledger.take_in()
+                    if self.ledger.worth_saving(closing=True):
+                        self.ledger.save()
                 except (FilestoreError, OSError):
                     pass  # it is made anew
             self._let_go()
 
     def _let_go(self) -> None:
-        unsubscribe, unlock = self._unsubscribe, self._unlock
+        unlock = self._unlock
         self._begin()
-        if unsubscribe is not None:
-            unsubscribe()
+        self.ledger.let_go()
         if unlock is not None:
             unlock()
 
@@ -218,6 +186,7 @@ class Recorder:
         self.mutex = threading.Lock()
         unlock = self._unlock
         self._begin()
+        self.ledger.begin()
         self.stopping = False
         if unlock is not None:
             unlock()
@@ -235,7 +204,7 @@ class Recorder:
         if idle and not self._still_elected():
             self._let_go()
             return 0.0
-        catalog = self._known_catalog()
+        catalog = self.ledger.known()
         if "" in self._folders:
             self._folders = {"": True}
         for below in list(self._folders):
@@ -243,9 +212,9 @@ class Recorder:
             if not self._survey(catalog, below, gone=gone):
                 self._folders[below] = True
                 return None
-            catalog = self._known_catalog()
-        self._take_in()
-        if self._catalog is None:
+            catalog = self.ledger.known()
+        self.ledger.take_in()
+        if self.ledger.catalog is None:
             return 0.0
         ready, later = self._ripe()
         self._verify(ready)
@@ -254,8 +223,8 @@ class Recorder:
             unproven, self._unproven = self._unproven, {}
             self._verify((name, Hint(False, False, 0.0, None)) for name in unproven)
             self._record()
-            if self._worth_saving(closing=False):
-                self._save()
+            if self.ledger.worth_saving(closing=False):
+                self.ledger.save()
         state = self._ground.state
         if heard and state is not None and catalog.complete and self._done_until(heard):
             state.set_heard(heard)
@@ -300,8 +269,8 @@ class Recorder:
         comparison = catalog.comparison(inside)
         blank = Hint(touched=False, being_written=False, since=0.0, was=None)
         for names in walk(self._fs, self._layout, comparison, below):
-            self._take_in()
-            if self._catalog is not catalog:
+            self.ledger.take_in()
+            if self.ledger.catalog is not catalog:
                 return True  # it is begun anew, and wants all of it
             if self.stopping:
                 return False
@@ -314,122 +283,6 @@ class Recorder:
             catalog.complete = True
             self.passes += 1
         return True
-
-    # -- the catalog ----------------------------------------------------------------
-
-    def _known_catalog(self) -> Catalog:
-        """The catalog, brought up to what is committed."""
-        if self._unsubscribe is None:
-            self._news.clear()
-            self._unsubscribe = self._reads.subscribe(self._observe)
-        self._take_in()
-        while self._catalog is None:  # it may be lost again while it is loaded
-            self._catalog = self._load()
-            self._take_in()
-        return self._catalog
-
-    def _load(self) -> Catalog:
-        """The saved catalog and what was committed since, or where it is of no use a new one."""
-        table = self._table()
-        if table is not None:
-            catalog = Catalog(table)
-            if self._continue(catalog):
-                self._saved = catalog.point
-                return catalog
-        catalog = Catalog()
-        for commit in self._reads.changes(0):
-            self._learn(catalog, commit)
-        self._folders[""] = True
-        return catalog
-
-    def _continue(self, catalog: Catalog) -> bool:
-        """Take in the commits since it was saved; False where it is of another history."""
-        revision, stamp = catalog.point
-        expected = revision + 1
-        commits = self._reads.changes(max(revision - 1, 0))
-        if revision:
-            first = next(commits, None)
-            if first is None or (first.revision, first.time) != (revision, stamp):
-                return False
-        for commit in commits:
-            if commit.revision != expected:
-                return False
-            expected += 1
-            self._learn(catalog, commit)
-        return True
-
-    def start_empty(self) -> None:
-        """Note that a new store has no documents, so that what comes is known for new."""
-        if not self._ground.made:
-            return
-        catalog = Catalog()
-        catalog.complete = True
-        self._write(catalog)
-
-    def _table(self) -> Table | None:
-        """What was saved, where it is whole and of this store."""
-        saved = self._shelf.load(_SAVED)
-        if saved is None:
-            return None
-        try:
-            table = Table(saved)
-        except ValueError:
-            return None
-        return table if table.store == self._store else None
-
-    def _take_in(self) -> None:
-        """Learn what was committed; forget everything where that is not known."""
-        while self._news:
-            commits = self._news.popleft()
-            if commits is None:
-                self._news.clear()
-                self._catalog = None
-                self._own = 0
-                self._folders[""] = True
-                return
-            if self._catalog is not None:
-                for commit in commits:
-                    self._learn(self._catalog, commit)
-
-    def _learn(self, catalog: Catalog, commit: Commit) -> None:
-        if commit.revision <= catalog.point.revision:
-            return
-        cut = len(self._layout.root) + 1
-        for key, _, after in commit.ops if commit.revision != self._own else ():
-            name = self._layout.path(key, 0)[cut:]
-            if after is None:
-                catalog.remove(name)
-            else:
-                catalog.put(name, Known(bytes.fromhex(etag_of(after)), UNSEEN))
-            self._published.add(name)
-        catalog.point = Point(commit.revision, commit.time)
-
-    def _worth_saving(self, *, closing: bool) -> bool:
-        catalog = self._catalog
-        if catalog is None or not catalog.complete:
-            return False
-        moved = catalog.point.revision - self._saved.revision
-        if not catalog.changes and not moved:
-            return False
-        if closing and len(catalog) <= _CHEAP_ROWS:
-            return True
-        return catalog.changes * 16 >= len(catalog) or moved >= _SAVE_REVISIONS
-
-    def _save(self) -> None:
-        """Put the catalog where the next recorder finds it, and go on from there."""
-        catalog = self._catalog
-        assert catalog is not None
-        self._write(catalog)
-        table = self._table()
-        point, complete = catalog.point, catalog.complete
-        self._catalog = Catalog(table)
-        self._saved = point
-        if table is None or (table.point, table.complete) != (point, complete):
-            self._catalog = None  # not written, or removed at once: begin anew
-            self._folders[""] = True
-
-    def _write(self, catalog: Catalog) -> None:
-        self._shelf.save(_SAVED, catalog.encode(self._store, coarse_time_ns()))
 
     # -- verifying -------------------------------------------------------------------
 
@@ -449,12 +302,12 @@ class Recorder:
 
     def _look(self, name: str, hint: Hint) -> Found | None:
         """Whether a document is not what it should be, as far as can be told without a lock."""
-        catalog = self._catalog
+        catalog = self.ledger.catalog
         if catalog is None:
             return None
         known = catalog.get(name)
-        if name in self._published:
-            self._published.discard(name)
+        if name in self.ledger.published:
+            self.ledger.published.discard(name)
             if not hint.touched and hint.since and known is not None:
                 # The event is that of the commit's own publishing, most likely: that it was
                 # is proven when there is time, not in the middle of writes.
@@ -467,54 +320,17 @@ class Recorder:
         if self._reads.pending(key) is not None:
             self._pushed_back.append(name)
             return None
-        try:
-            if known is not None and not hint.touched:
-                signature = self._ground.tree.signature(self._layout.path(key))
-                if signature == known.signature:
-                    return None
-            entry = self._load_document(key)
-        except FilestoreError:
-            return None  # reads and check() tell; it is no change until it is mended
-        return self._judge(catalog, Found(name, key, entry, hint.was))
-
-    def _load_document(self, key: Key) -> FileEntry | None:
-        """Read it where it is now.  Raises Corrupt, StorageError."""
-        layout = self._layout
-        while True:
-            moves = layout.moves
-            entry = self._ground.tree.load(key, layout.path(key))
-            if entry is None:
-                self._ground.follow()
-                if layout.moves != moves:
-                    continue
-            return entry
-
-    def _judge(self, catalog: Catalog, found: Found) -> Found | None:
-        """Compare by etag; what is right is learnt, what is not is returned."""
-        name, entry = found.name, found.entry
-        known = catalog.get(name)
-        if entry is None:
-            return None if known is None else found
-        etag = bytes.fromhex(entry.etag)
-        signature = UNSEEN if entry.racy else entry.signature
-        if known is not None and known.etag == etag:
-            if known.signature != signature:
-                catalog.put(name, Known(etag, signature))
-            return None
-        if known is None and not catalog.complete and found.was is None:
-            catalog.put(name, Known(etag, signature))  # it may have been there all the time
-            return None
-        return found
+        return self._verifier.look(catalog, name, key, touched=hint.touched, was=hint.was)
 
     # -- recording -------------------------------------------------------------------
 
     def _record(self) -> None:
         """Make one commit of what is an edit still when nobody else writes."""
-        catalog, edits = self._catalog, list(self._edits.values())
+        catalog, edits = self.ledger.catalog, list(self._edits.values())
         self._edits, self._edited_bytes = {}, 0
         if catalog is None or not edits:
             return
-        was = self._was(catalog, edits)
+        was = self._verifier.was(catalog, edits)
         try:
             with self._writer.exclusive(_PATIENCE_SECONDS):
                 self._record_locked(catalog, edits, was)
@@ -533,14 +349,14 @@ class Recorder:
                 recover.publish_pending(ground, state)
             except OSError as error:
                 raise storage_error(error, self._layout.root, None) from error
-        self._take_in()
-        if self._catalog is not catalog:
+        self.ledger.take_in()
+        if self.ledger.catalog is not catalog:
             return  # the journal is another: all is looked at anew
         ops: list[Op] = []
         etags: list[Etags] = []
         sure: list[Found] = []
         for found in edits:
-            now = self._look_again(catalog, found)
+            now = self._verifier.look_again(catalog, found)
             if now is None:
                 continue
             known = catalog.get(now.name)
@@ -561,46 +377,7 @@ class Recorder:
             return
         commit = self._writer.record(ops, etags)
         self.recorded += 1
-        self._own = commit.revision
-        self._take_in()  # the commit itself; then what it is about
+        self.ledger.own = commit.revision
+        self.ledger.take_in()  # the commit itself; then what it is about
         for now in sure:
-            if now.entry is None:
-                catalog.remove(now.name)
-            else:
-                signature = UNSEEN if now.entry.racy else now.entry.signature
-                catalog.put(now.name, Known(bytes.fromhex(now.entry.etag), signature))
-
-    def _look_again(self, catalog: Catalog, found: Found) -> Found | None:
-        tree, entry = self._ground.tree, found.entry
-        try:
-            signature = tree.signature(self._layout.path(found.key))
-            if entry is None:
-                same = signature is None
-            else:
-                same = not entry.racy and signature == entry.signature
-            if not same:
-                found = found._replace(entry=self._load_document(found.key))
-        except FilestoreError:
-            return None
-        return self._judge(catalog, found)
-
-    def _was(self, catalog: Catalog, edits: list[Found]) -> dict[Key, tuple[bytes, bytes]]:
-        """What the edited documents were: etag and bytes, where they are to be had."""
-        was: dict[Key, tuple[bytes, bytes]] = {}
-        wanted: dict[Key, str] = {}
-        for found in edits:
-            known = catalog.get(found.name)
-            if known is None:
-                continue
-            etag = known.etag.hex()
-            for entry in (found.was, self._reads.known(found.key)):
-                if entry is not None and entry.etag == etag:
-                    was[found.key] = known.etag, entry.data
-                    break
-            else:
-                wanted[found.key] = etag
-        for key, etag in wanted.items():
-            data = self._reads.last(key)
-            if data is not None and etag_of(data) == etag:
-                was[key] = bytes.fromhex(etag), data
-        return was
+            learn(catalog, now)

@@ -122,7 +122,7 @@ class Watcher:
                 return
             self._reads.noticed = _calling(self._noticed, None)
             self._reads.asleep = None
-            self._recorder.wake = self._wake.set
+            self._recorder.ledger.wake = self._wake.set
             self._recorder.heard = _calling(self._heard_until, 0.0)
             self._scribe = threading.Thread(
                 target=_run, args=(weakref.WeakMethod(self._record),), name="filestore scribe"
@@ -209,7 +209,7 @@ class Watcher:
         due = not self._reads.trusting and now >= self._due
         if due:
             recorder.suspect()
-        quiet = not recorder.news and now >= self._idle_at + TICK_SECONDS
+        quiet = not recorder.ledger.news and now >= self._idle_at + TICK_SECONDS
         idle = quiet or now >= self._idle_at + _BUSY_SECONDS
         passes = recorder.passes
         try:

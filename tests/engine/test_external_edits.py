@@ -148,7 +148,7 @@ def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.Mo
         ground.put(Key("volumes", str(number)), n=number)
     later = time.time_ns() + 10**9
     monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
-    monkeypatch.setattr("filestore.engine.recorder.coarse_time_ns", lambda: later)
+    monkeypatch.setattr("filestore.engine.ledger.coarse_time_ns", lambda: later)
     ground.backend.rescan()
     ground.reopen()
     ground.edit(Key("volumes", "7"), n=8)

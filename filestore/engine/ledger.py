@@ -1,0 +1,190 @@
+"""The catalog as a recorder keeps it: loaded, brought up to what is committed, and saved."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from filestore.codec import etag_of
+from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
+from filestore.engine.fs import coarse_time_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from filestore.engine.ground import Ground
+    from filestore.engine.reads import Reads
+    from filestore.engine.shelf import Shelf
+    from filestore.model import Commit
+
+_SAVED: Final = "files"
+_CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
+_SAVE_REVISIONS: Final = 10_000
+_MUCH_NEWS: Final = 256  # more commits are not kept in memory until the next round
+
+
+class Ledger:
+    """The catalog of one recorder.
+
+    News comes from any thread; all else is for one thread at a time, the recorder's.
+    ``lost`` is called when what is known is of no use any more: the tree must be gone through.
+    """
+
+    def __init__(
+        self, ground: Ground, reads: Reads, shelf: Shelf, lost: Callable[[], None]
+    ) -> None:
+        self._layout = ground.layout
+        self._made = ground.made
+        self._reads = reads
+        self._shelf = shelf
+        self._lost = lost
+        self._store = store_hash(ground.config.id)
+        self.wake: Callable[[], None] | None = None  # called when there is much to take in
+        self.begin()
+
+    def begin(self) -> None:
+        """Know nothing; see :meth:`let_go`."""
+        self.catalog: Catalog | None = None
+        self.own = 0  # the newest commit that this handle recorded
+        self.published: set[str] = set()  # names that a commit is about to give to new files
+        self._saved = START
+        self._unsubscribe: Callable[[], None] | None = None
+        self._news: deque[Sequence[Commit] | None] = deque()
+
+    def let_go(self) -> None:
+        """Forget all, and hear of no more commits."""
+        unsubscribe = self._unsubscribe
+        self.begin()
+        if unsubscribe is not None:
+            unsubscribe()
+
+    # -- loading ----------------------------------------------------------------------
+
+    def known(self) -> Catalog:
+        """The catalog, brought up to what is committed."""
+        if self._unsubscribe is None:
+            self._news.clear()
+            self._unsubscribe = self._reads.subscribe(self._observe)
+        self.take_in()
+        while self.catalog is None:  # it may be lost again while it is loaded
+            self.catalog = self._load()
+            self.take_in()
+        return self.catalog
+
+    def _load(self) -> Catalog:
+        """The saved catalog and what was committed since, or where it is of no use a new one."""
+        table = self._table()
+        if table is not None:
+            catalog = Catalog(table)
+            if self._continue(catalog):
+                self._saved = catalog.point
+                return catalog
+        catalog = Catalog()
+        for commit in self._reads.changes(0):
+            self._learn(catalog, commit)
+        self._lost()
+        return catalog
+
+    def _continue(self, catalog: Catalog) -> bool:
+        """Take in the commits since it was saved; False where it is of another history."""
+        revision, stamp = catalog.point
+        expected = revision + 1
+        commits = self._reads.changes(max(revision - 1, 0))
+        if revision:
+            first = next(commits, None)
+            if first is None or (first.revision, first.time) != (revision, stamp):
+                return False
+        for commit in commits:
+            if commit.revision != expected:
+                return False
+            expected += 1
+            self._learn(catalog, commit)
+        return True
+
+    def _table(self) -> Table | None:
+        """What was saved, where it is whole and of this store."""
+        saved = self._shelf.load(_SAVED)
+        if saved is None:
+            return None
+        try:
+            table = Table(saved)
+        except ValueError:
+            return None
+        return table if table.store == self._store else None
+
+    # -- commits ----------------------------------------------------------------------
+
+    def _observe(self, commits: Sequence[Commit] | None) -> None:
+        self._news.append(commits)
+        if len(self._news) == _MUCH_NEWS and self.wake is not None:
+            self.wake()
+
+    @property
+    def news(self) -> bool:
+        """Whether there were commits since they were last taken in; from any thread."""
+        return bool(self._news)
+
+    def take_in(self) -> None:
+        """Learn what was committed; forget everything where that is not known."""
+        while self._news:
+            commits = self._news.popleft()
+            if commits is None:
+                self._news.clear()
+                self.catalog = None
+                self.own = 0
+                self._lost()
+                return
+            if self.catalog is not None:
+                for commit in commits:
+                    self._learn(self.catalog, commit)
+
+    def _learn(self, catalog: Catalog, commit: Commit) -> None:
+        if commit.revision <= catalog.point.revision:
+            return
+        cut = len(self._layout.root) + 1
+        for key, _, after in commit.ops if commit.revision != self.own else ():
+            name = self._layout.path(key, 0)[cut:]
+            if after is None:
+                catalog.remove(name)
+            else:
+                catalog.put(name, Known(bytes.fromhex(etag_of(after)), UNSEEN))
+            self.published.add(name)
+        catalog.point = Point(commit.revision, commit.time)
+
+    # -- saving -----------------------------------------------------------------------
+
+    def start_empty(self) -> None:
+        """Note that a new store has no documents, so that what comes is known for new."""
+        if not self._made:
+            return
+        catalog = Catalog()
+        catalog.complete = True
+        self._write(catalog)
+
+    def worth_saving(self, *, closing: bool) -> bool:
+        """Whether the next recorder would lose more than saving costs."""
+        catalog = self.catalog
+        if catalog is None or not catalog.complete:
+            return False
+        moved = catalog.point.revision - self._saved.revision
+        if not catalog.changes and not moved:
+            return False
+        if closing and len(catalog) <= _CHEAP_ROWS:
+            return True
+        return catalog.changes * 16 >= len(catalog) or moved >= _SAVE_REVISIONS
+
+    def save(self) -> None:
+        """Put the catalog where the next recorder finds it, and go on from there."""
+        catalog = self.catalog
+        assert catalog is not None
+        self._write(catalog)
+        table = self._table()
+        point, complete = catalog.point, catalog.complete
+        self.catalog = Catalog(table)
+        self._saved = point
+        if table is None or (table.point, table.complete) != (point, complete):
+            self.catalog = None  # not written, or removed at once: begin anew
+            self._lost()
+
+    def _write(self, catalog: Catalog) -> None:
+        self._shelf.save(_SAVED, catalog.encode(self._store, coarse_time_ns()))
