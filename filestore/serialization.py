@@ -19,6 +19,7 @@ from filestore.exception import UnsupportedObjectError
 from filestore.resources import loading
 from filestore.resources.backend import Backend
 from filestore.resources.connection import Connection
+from filestore.resources.elements import elements as open_dump
 from filestore.resources.scope import Scope
 from filestore.resources.snapshot import Snapshot
 from filestore.resources.volume import Volume
@@ -63,7 +64,8 @@ def load(json_src: str | bytes | Document | list[Document], save: bool = False) 
     """Make what was dumped: a backend, a resource, or a list of such.
 
     ``save``: store it, as one transaction, replacing what is there.  Backends that the dump
-    describes are made.  When it raises, nothing was made and nothing stored.
+    describes are made.  When it raises, nothing was made and nothing stored.  A backend whose
+    volumes are stored reads them from there when they are asked for.
 
     Raises InvalidDump for what is no whole and consistent dump of a version that is known,
     BackendNotFound, and with ``save`` what the persistence raises.
@@ -73,20 +75,19 @@ def load(json_src: str | bytes | Document | list[Document], save: bool = False) 
 
 
 def _load(json_src: Any, save: bool) -> Any:
-    source = loading.parsed(json_src)
-    sources = source if isinstance(source, list) else [source]
+    several, elements = open_dump(json_src)
     result: list[Any] = []
     to_save: list[Resource] = []
-    of_backends: list[tuple[Backend, list[Volume]]] = []
-    with loading.all_or_nothing():
-        for each in sources:
+    of_backends: list[tuple[Backend, list[Volume] | None]] = []
+    with loading.storing(save) as plugin:
+        for each in elements:
             name = loading.part(each, "class", str)
             if name == "Backend":
-                backend, volumes = Backend._load(each, ours=source is not json_src)  # noqa: SLF001  # both are the library's
-                if isinstance(backend, Backend) and volumes:
+                backend, volumes = Backend._load(each, plugin)  # noqa: SLF001  # both are the library's
+                if isinstance(backend, Backend):
                     of_backends.append((backend, volumes))
                 result.append(backend)
-                to_save.extend(volumes)
+                to_save.extend(volumes or ())
             else:
                 resource = _resource(name, each)
                 result.append(resource)
@@ -94,8 +95,8 @@ def _load(json_src: Any, save: bool) -> Any:
         if save:
             loading.save(to_save)
     for backend, volumes in of_backends:
-        backend._volumes = volumes  # noqa: SLF001  # both are the library's
-    return result if isinstance(source, list) else result[0]
+        backend._loaded(volumes)  # noqa: SLF001  # both are the library's
+    return result if several else result[0]
 
 
 def _resource(name: str, source: Document) -> Resource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from filestore.persistence.db import DB
 from filestore.resources.documents import UTC
@@ -39,6 +39,9 @@ class PersistenceDriverBase:
     resource as text, and ``type(resource).load`` makes it again.
     """
 
+    atomic: ClassVar[bool] = False
+    """Whether what is written inside :meth:`exclusive` is taken back when the block raises."""
+
     def __init__(self, **kwargs: Any) -> None:
         """Take the options of ``persistence_config`` that are left."""
 
@@ -51,7 +54,8 @@ class PersistenceDriverBase:
         """Keep other writers out while the block runs; if the plugin can, as one transaction.
 
         Loading a dump is one such block, changing admin metadata another.  This one keeps out
-        the threads of this process that use it too, and takes nothing back.
+        the threads of this process that use it too, and takes nothing back; a plugin whose own
+        does says so by :attr:`atomic`.
         """
         return _alone()
 

@@ -43,6 +43,8 @@ class StorePersistence(PersistenceDriverBase):
     Safe for threads and, where the store's backend is, for processes.
     """
 
+    atomic = True
+
     def __init__(self, store: Store, *, soft_deletes: bool = False) -> None:
         super().__init__()
         self._documents = Documents(store, soft_deletes=soft_deletes)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from filestore import persistence
-from filestore.exception import SetupError
+from filestore.exception import InvalidDump, SetupError
 from filestore.resources import loading
 from filestore.resources import volume as of_volumes
+from filestore.resources.elements import elements as open_dump
 from filestore.resources.scope import Context, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from filestore.model import Document
+    from filestore.persistence.base import PersistenceDriverBase
 
 _LEGACY = frozenset(
     # What drivers that know no pools tell of the whole storage.
@@ -89,6 +92,7 @@ class Backend(Scope):
         self._driver_cfg = {**options, "volume_backend_name": name}
         self.driver = driver
         self._volumes: list[of_volumes.Volume] | None = None
+        self._whole = False  # whether they come with their snapshots and connections
         self._give_database()
         if not self._call_if_there("setup", self.context):
             self._call("do_setup", self.context)
@@ -155,6 +159,8 @@ class Backend(Scope):
         """Its volumes, loaded when they are first asked for."""
         if self._volumes is None:
             self._volumes = self._plugin().get_volumes(backend_name=self.id)
+            if self._whole:
+                load_children(self._volumes)
         return self._volumes
 
     def volumes_filtered(
@@ -167,6 +173,7 @@ class Backend(Scope):
 
     def refresh(self) -> None:
         """Read its volumes again, if they were loaded."""
+        self._whole = False
         if self._volumes is not None:
             self._volumes = None
             self.volumes  # noqa: B018  # loads them
@@ -239,34 +246,55 @@ class Backend(Scope):
         Returns its name when there is no such backend and that is no failure.
         Raises InvalidDump, BackendNotFound.
         """
-        with loading.all_or_nothing():
-            backend, volumes = cls._load(loading.parsed(json_src))
-            if save:
+        several, elements = open_dump(json_src)
+        if several:
+            raise InvalidDump("the dump is a list: use filestore.load")
+        with loading.storing(save) as plugin:
+            backend, volumes = cls._load(next(elements), plugin)
+            for _ in elements:
+                pass  # to its end, that it has one
+            if save and volumes:
                 loading.save(volumes)
-        if isinstance(backend, Backend) and volumes:
-            backend._volumes = volumes
+        if isinstance(backend, Backend):
+            backend._loaded(volumes)
         return backend
 
     @classmethod
     def _load(
-        cls, source: Document, *, ours: bool = False
-    ) -> tuple[Backend | str, list[of_volumes.Volume]]:
+        cls, source: Any, plugin: PersistenceDriverBase | None
+    ) -> tuple[Backend | str, list[of_volumes.Volume] | None]:
         """The backend and the volumes of a dump; the backend does not have them yet.
 
-        ``ours``: nobody else has the dump, which need not stay whole while it is read.
+        With a ``plugin`` the volumes are stored as they are read, and are None.
         """
         backend = loading.backend_of(source)
-        volumes = []
-        if source.get("volumes") is not None:
-            listed = loading.part(source, "volumes", list)
-            for index, each in enumerate(listed):
-                of_volume = loading.part(each, "backend", dict)
-                if of_volume.get("volume_backend_name") != source["backend"]["volume_backend_name"]:
-                    raise loading.misplaced(of_volume, source["backend"])
-                volumes.append(of_volumes.Volume._load(backend, loading.part(each, "ovo", dict)))
-                if ours:
-                    listed[index] = None  # a large dump is larger than what is made of it
-        return backend, volumes
+        of_dump = source.get("volumes")
+        if of_dump is None:
+            return backend, []
+        if not isinstance(of_dump, Iterator):
+            of_dump = loading.part(source, "volumes", list)
+        volumes = cls._load_volumes(backend, source["backend"], of_dump)
+        if plugin is None:
+            return backend, list(volumes)
+        for each in volumes:
+            loading.put(each)
+        return backend, None
+
+    @staticmethod
+    def _load_volumes(
+        backend: Backend | str, data: Document, of_dump: Iterable[Any]
+    ) -> Iterator[of_volumes.Volume]:
+        for each in of_dump:
+            of_volume = loading.part(each, "backend", dict)
+            if of_volume.get("volume_backend_name") != data["volume_backend_name"]:
+                raise loading.misplaced(of_volume, data)
+            yield of_volumes.Volume._load(backend, loading.part(each, "ovo", dict))
+
+    def _loaded(self, volumes: list[of_volumes.Volume] | None) -> None:
+        """Have the volumes of a dump; None for those that are stored, which are read again."""
+        self._whole = volumes is None
+        if volumes != []:
+            self._volumes = volumes
 
     @classmethod
     def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:

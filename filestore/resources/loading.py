@@ -1,12 +1,12 @@
 """Reading dumps: JSON of cinderlib's form, from wherever, and so not to be trusted.
 
-A load is all or nothing: everything is read and checked before anything is stored, what is
-stored is one transaction, and backends that were made on the way are forgotten when it fails.
+A load is all or nothing: what is stored is one transaction, and backends that were made on the way
+are forgotten when it fails.  A plugin that knows no transactions is given nothing before everything
+was read and checked.
 """
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,22 +28,9 @@ if TYPE_CHECKING:
     from filestore.resources.backend import Backend
     from filestore.resources.objects import Fielded
     from filestore.resources.resource import Resource
+    from filestore.resources.volume import Volume
 
 T = TypeVar("T")
-
-
-def parsed(source: Any) -> Any:
-    """A dump that may be text.  Raises InvalidDump."""
-    if not isinstance(source, str | bytes | bytearray):
-        return source
-    try:
-        return json.loads(source)
-    except RecursionError as error:
-        raise InvalidDump("the dump is nested too deeply: it is not one of ours") from error
-    except ValueError as error:
-        raise InvalidDump(
-            f"the dump is no JSON ({error}): was it cut short when it was written or sent?"
-        ) from error
 
 
 def part(source: Any, name: str, kind: type[T]) -> T:
@@ -138,6 +125,28 @@ def all_or_nothing() -> Iterator[None]:
         for name in Scope.backends.keys() - before.keys():
             del Scope.backends[name]
         raise
+
+
+@contextmanager
+def storing(save: bool) -> Iterator[PersistenceDriverBase | None]:
+    """Where to put each backend's volumes while they are read; None to have them at the end.
+
+    At the end of the block everything is stored; nothing is when it raises.
+    """
+    with all_or_nothing():
+        plugin = Scope._plugin() if save else None
+        if plugin is None or not plugin.atomic:
+            yield None
+        else:
+            with plugin.exclusive():
+                yield plugin
+
+
+def put(volume: Volume) -> None:
+    """Store a volume that was loaded with what is in it, which then can be forgotten."""
+    for each in volume._resources():
+        each.save()
+    volume._forget_children()  # each has the other, and the collector is kept out meanwhile
 
 
 def save(loaded: Iterable[Resource]) -> None:

@@ -13,6 +13,7 @@ from filestore.exception import DriverError, InvalidDump
 from filestore.resources import loading
 from filestore.resources.changes import changed_fields
 from filestore.resources.documents import UTC, unreadable
+from filestore.resources.elements import parsed
 from filestore.resources.fields import Tracked, Unreadable, read_fields, write_fields
 from filestore.resources.objects import Entity, Fielded, new_values
 from filestore.resources.scope import Scope, name_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from filestore.resources.volume import Volume
 
 NAMESPACE = "versioned_object."
+_WORD = 24
 
 
 class Resource(Scope, Fielded):
@@ -167,7 +169,7 @@ class Resource(Scope, Fielded):
 
         Raises InvalidDump, BackendNotFound.
         """
-        source = loading.parsed(json_src)
+        source = parsed(json_src)
         with loading.all_or_nothing():
             loaded = cls._load(loading.backend_of(source), loading.part(source, "ovo", dict))
             if save:
@@ -185,8 +187,11 @@ class Resource(Scope, Fielded):
         data = loading.data_of(primitive, cls.ovo_name, cls.version)
         loading.only(data, cls, cls._others)
         try:
-            # The same ids, names and words stand in a dump many times.
-            shared = {n: intern(v) if type(v) is str else v for n, v in data.items()}
+            # The same words stand in a dump many times; what is longer is an id or the like.
+            shared = {
+                name: intern(value) if type(value) is str and len(value) < _WORD else value
+                for name, value in data.items()
+            }
             tracked = cls.blank(read_fields(cls.fields, shared))
         except Unreadable as error:
             raise InvalidDump(
@@ -342,6 +347,8 @@ class OfVolume(Resource):
                 f"{self.ovo_name} {self.id} in the dump is of volume {self.volume_id},"
                 f" but {'stands in' if inner is None else 'holds'} volume {self._volume.id}"
             )
+        if self._volume is not None:
+            self._tracked.values["volume_id"] = self._volume.id  # one text for all of them
         return inner
 
 

@@ -282,6 +282,10 @@ class Volume(VolumeFields, NamedResource):
         self._connections = found
         return found
 
+    def _forget_children(self) -> None:
+        """Have its snapshots and connections loaded when they are asked for next."""
+        self._snapshots = self._connections = None
+
     def _adopt_snapshot(self, snapshot: Snapshot) -> None:
         """Have a snapshot that was loaded with this volume stand among its snapshots."""
         if self._snapshots is not None:

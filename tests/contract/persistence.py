@@ -519,6 +519,15 @@ class PersistenceContract:
         assert len(plugin.get_volumes()) == 2
         assert len(plugin.get_snapshots()) == len(plugin.get_connections()) == 1
 
+    def test_nothing_is_stored_of_a_dump_that_turns_out_bad(self, plugin, volume, snapshot):
+        dump = cl.dumps()
+        plugin.delete_snapshot(snapshot)
+        plugin.delete_volume(volume)
+        for bad in (dump[:-1], f'{dump[:-1]},{{"class":"Nope"}}]'):
+            with pytest.raises(cl.FilestoreError):
+                cl.load(bad, save=True)
+            assert plugin.get_volumes() == plugin.get_snapshots() == []
+
     def test_loading_without_saving_stores_nothing(self, plugin, volume, snapshot):
         dump = cl.dumps()
         plugin.delete_snapshot(snapshot)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tracemalloc
 
 import pytest
 
@@ -78,6 +79,91 @@ def test_something_else_is_refused(dump, text):
 
 def test_a_dump_nested_too_deeply_is_refused(dump):
     refused("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda text: text + "]",
+        lambda text: text + " null",
+        lambda text: text.replace('"class": "Backend"', "'class': \"Backend\"", 1),
+        lambda text: text.replace('"class": "Backend", ', '"class": "Backend" ', 1),
+        lambda text: text.replace('"volumes": [', '"volumes": [,', 1),
+        lambda text: text.replace('"volumes": [', '"volumes" [', 1),
+        lambda text: text[:-2] + ", }]",
+        lambda text: text[:-2] + ', 5: ""}]',
+        lambda text: text[:-2] + ', "late": ' + "[" * 100_000,
+        lambda text: "\ufeff" + text,
+        lambda text: text.encode("utf-16")[:-1],
+    ],
+    ids=range(11),
+)
+def test_what_is_no_json_is_refused_wherever_it_stops_being_it(dump, spoiled):
+    refused(spoiled(json.dumps(dump)))
+
+
+@pytest.mark.parametrize("name", ["class", "backend", "volumes"])
+def test_what_tells_of_a_backend_may_not_stand_after_its_volumes_again(dump, name):
+    again = json.dumps({name: dump[0][name]})
+    refused(f"{json.dumps(dump)[:-2]}, {again[1:]}]", match=f"{name!r} twice")
+
+
+def test_a_backend_may_have_its_volumes_ahead_of_its_name_and_more_besides(dump):
+    turned = dict(reversed(dump[0].items()))
+    turned["more"] = {"of": ["any", {"kind": None}]}
+    for dumped in ([turned], [turned, turned]):
+        text = json.dumps(dumped, indent=2)
+        for loaded in cl.load(text, save=True):
+            assert sorted(each.name for each in loaded.volumes) == ["v", "w"]
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+def test_a_dump_may_be_bytes(dump, coding):
+    data_of(volume_of(dump))["display_name"] = "größer"
+    cl.load(json.dumps(dump, ensure_ascii=False).encode(coding), save=True)
+    assert cl.Volume.get_by_name("größer")
+
+
+def test_a_backend_is_not_loaded_from_a_list_or_with_more_after_it(dump):
+    text = json.dumps(dump[0])
+    for spoiled in (dump, json.dumps(dump), f"{text} {text}", text[:-1]):
+        with pytest.raises(exception.InvalidDump):
+            cl.Backend.load(spoiled, save=True)
+    assert cl.Backend.persistence.store.collections() == []
+    assert len(cl.Backend.load(text, save=True).volumes) == 2
+
+
+@pytest.mark.parametrize("form", [lambda dump: dump, json.dumps], ids=["objects", "text"])
+def test_volumes_that_were_stored_come_back_with_their_children(dump, form):
+    (backend,) = cl.load(form(dump), save=True)
+    found = {each.name: each for each in backend.volumes}
+    assert [each.name for each in found["v"].snapshots] == ["s"]
+    assert [each.attached_host for each in found["v"].connections] == ["h"]
+    assert data_of(found["v"].json["ovo"])["snapshots"]
+    assert found["v"].snapshots[0].volume is found["v"]
+    backend.refresh()
+    assert "snapshots" not in data_of(backend.volumes[0].json["ovo"])
+
+
+def test_a_dump_that_is_stored_is_never_whole_in_memory(backend):
+    for number in range(200):
+        volume = backend.create_volume(1, name=f"volume {number}")
+        for each in "abc":
+            volume.create_snapshot(each)
+        volume.connect({"host": "h"})
+    text = cl.dumps()
+    backend._volumes = None
+    cl.Backend.global_teardown()
+    cl.setup()
+    backend = cl.Backend(volume_backend_name="lvm")
+    tracemalloc.start()
+    try:
+        cl.load(text, save=True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * len(text)
+    assert len(backend.volumes) == 200
 
 
 def test_an_unknown_class_is_refused(dump):
