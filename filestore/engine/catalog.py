@@ -34,7 +34,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,6 +266,10 @@ def _row(known: Known, at: int, settled_ns: int) -> bytes:
     return _ROW.pack(modified & _WORD, changed & _WORD, inode, size, at, known.etag)
 
 
+Differing: TypeAlias = "tuple[str, Known | None]"
+"""A name, and what the catalog says of it."""
+
+
 class Comparison:
     """One pass over a part of the tree: what is told to :meth:`look` is ticked off."""
 
@@ -283,11 +287,11 @@ class Comparison:
         self._ticks = bytearray(self._last - self._first)
         self._ticked: set[str] = set()
 
-    def look(self, files: list[tuple[str, Signature]]) -> list[str]:
-        """Of these, the names whose files are not what the catalog says, or not in it."""
+    def look(self, files: list[tuple[str, Signature]]) -> list[Differing]:
+        """Of these, those whose files are not what the catalog says, or not in it."""
         table, changed = self._table, self._changed
         files.sort()
-        differ = []
+        differ: list[Differing] = []
         at = self._first
         for name, signature in files:
             if table is not None:
@@ -299,10 +303,11 @@ class Comparison:
             if name in changed:
                 self._ticked.add(name)
                 known = changed[name]
-                if known is None or known.signature != signature:
-                    differ.append(name)
-            elif table is None or not found or table.known(at).signature != signature:
-                differ.append(name)
+            else:
+                known = table.known(at) if table is not None and found else None
+            if known is None or known.signature != signature:
+                differ.append((name, known))
+                self._ticked.add(name)  # it is about to be put among the changed
         return differ
 
     def missing(self) -> Iterator[str]:

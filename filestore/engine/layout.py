@@ -73,6 +73,7 @@ class Layout:
         self.reshard = f"{self.runtime}/reshard"
         self._folders: dict[str, str] = {}
         self._ways: dict[str, tuple[str, ...]] = {}
+        self._collections_in: dict[str, str] = {}
 
     def move(self, fanout: int) -> None:
         """Have documents elsewhere from here on."""
@@ -137,7 +138,23 @@ class Layout:
 
     def named(self, name: str) -> Key | None:
         """The document that :meth:`name` names; None where it names none."""
+        folder, _, file = name.rpartition("/")
+        collection = self._collections_in.get(folder)
+        if collection is None:
+            collection = self._collection_in(folder)
+        if collection and file.endswith(self.suffix):
+            id = file[: -len(self.suffix)]
+            if is_ordinary(id) and len(self.root) + 1 + len(name) <= _MAX_PATH:
+                return Key(collection, id)
         return self.key(f"{self.root}/{name}", 0)
+
+    def _collection_in(self, folder: str) -> str:
+        """The collection whose ordinary ids are files of a folder below the root, or nothing."""
+        parts = folder.split("/")
+        collection = None if parts[-1].endswith("%") else decode_collection(parts)
+        if len(self._collections_in) < _MAX_WAYS:
+            self._collections_in[folder] = collection or ""
+        return collection or ""
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """The folders from the root to this one, the root left out, outermost first."""

@@ -26,19 +26,20 @@ from filestore.engine.fs import let_go
 from filestore.engine.ledger import Ledger
 from filestore.engine.survey import walk
 from filestore.engine.tree import storage_error
-from filestore.engine.verify import Found, Verifier, learn
+from filestore.engine.verify import Suspect, Verifier, learn
 from filestore.errors import FilestoreError, LockTimeout
 from filestore.model import Op, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from filestore.engine.catalog import Catalog
+    from filestore.engine.catalog import Catalog, Differing
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.record import Etags
     from filestore.engine.shelf import Shelf
     from filestore.engine.tree import FileEntry
+    from filestore.engine.verify import Found
     from filestore.engine.writer import Writer
     from filestore.model import Key
 
@@ -47,6 +48,7 @@ MOST_DOCUMENTS: Final = 1000
 
 _MOST_BYTES: Final = 8 << 20
 _PATIENCE_SECONDS: Final = 0.2
+_LOOKED_AT: Final = 256  # so many documents are read at a time
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
 _MOST_UNPROVEN: Final = 50_000
 
@@ -58,6 +60,9 @@ class Hint(NamedTuple):
     being_written: bool
     since: float
     was: FileEntry | None
+
+
+_BLANK: Final = Hint(touched=False, being_written=False, since=0.0, was=None)
 
 
 class Recorder:
@@ -217,11 +222,11 @@ class Recorder:
         if self.ledger.catalog is None:
             return 0.0
         ready, later = self._ripe()
-        self._verify(ready)
+        self._verify(self._suspected(ready))
         self._record()
         if idle:
             unproven, self._unproven = self._unproven, {}
-            self._verify((name, Hint(False, False, 0.0, None)) for name in unproven)
+            self._verify(self._suspected((name, _BLANK) for name in unproven))
             self._record()
             if self.ledger.worth_saving(closing=False):
                 self.ledger.save()
@@ -267,16 +272,15 @@ class Recorder:
             below = f"{below[: below.index('/@')]}/"  # names do not tell the folders of a fan-out
             inside = self._layout.name(f"{self._layout.root}/{below}")
         comparison = catalog.comparison(inside)
-        blank = Hint(touched=False, being_written=False, since=0.0, was=None)
-        for names in walk(self._fs, self._layout, comparison, below):
+        for differing in walk(self._fs, self._layout, comparison, below):
             self.ledger.take_in()
             if self.ledger.catalog is not catalog:
                 return True  # it is begun anew, and wants all of it
             if self.stopping:
                 return False
-            self._verify((name, blank) for name in names)
+            self._verify(self._differing(differing))
         if gone:
-            self._verify((name, blank) for name in comparison.missing())
+            self._verify(self._suspected((name, _BLANK) for name in comparison.missing()))
         if self.stopping:
             return False
         if not below:
@@ -286,41 +290,63 @@ class Recorder:
 
     # -- verifying -------------------------------------------------------------------
 
-    def _verify(self, hints: Iterable[tuple[str, Hint]]) -> None:
+    def _verify(self, suspects: Iterable[Suspect]) -> None:
         """Look at documents, and record those that were edited when they are many."""
-        for name, hint in hints:
+        batch: list[Suspect] = []
+        for suspect in suspects:
             if self.stopping:
-                self._pushed_back.append(name)
+                self._pushed_back.append(suspect.name)
                 continue
-            found = self._look(name, hint)
-            if found is None:
-                continue
-            self._edits[name] = found
+            batch.append(suspect)
+            if len(batch) >= _LOOKED_AT:
+                self._look(batch)
+                batch = []
+        self._look(batch)
+
+    def _look(self, batch: list[Suspect]) -> None:
+        catalog = self.ledger.catalog
+        if catalog is None or not batch:
+            return
+        for found in self._verifier.look(catalog, batch):
+            self._edits[found.name] = found
             self._edited_bytes += len(found.entry.data) if found.entry is not None else 0
             if len(self._edits) >= MOST_DOCUMENTS or self._edited_bytes >= _MOST_BYTES:
                 self._record()
 
-    def _look(self, name: str, hint: Hint) -> Found | None:
-        """Whether a document is not what it should be, as far as can be told without a lock."""
-        catalog = self.ledger.catalog
-        if catalog is None:
-            return None
-        known = catalog.get(name)
-        if name in self.ledger.published:
-            self.ledger.published.discard(name)
-            if not hint.touched and hint.since and known is not None:
-                # The event is that of the commit's own publishing, most likely: that it was
-                # is proven when there is time, not in the middle of writes.
-                if len(self._unproven) < _MOST_UNPROVEN:
-                    self._unproven[name] = None
-                return None
+    def _differing(self, differing: Iterable[Differing]) -> Iterator[Suspect]:
+        """What going through the tree found to be another file than the catalog says."""
+        for name, known in differing:
+            key = self._key(name)
+            if key is not None:
+                yield Suspect(name, key, known, True, None)
+
+    def _suspected(self, hints: Iterable[tuple[str, Hint]]) -> Iterator[Suspect]:
+        """What was hinted at, but for what is explained without looking."""
+        published = self.ledger.published
+        for name, hint in hints:
+            catalog = self.ledger.catalog
+            if catalog is None:
+                return
+            known = catalog.get(name)
+            if name in published:
+                published.discard(name)
+                if not hint.touched and hint.since and known is not None:
+                    # The event is that of the commit's own publishing, most likely: that it was
+                    # is proven when there is time, not in the middle of writes.
+                    if len(self._unproven) < _MOST_UNPROVEN:
+                        self._unproven[name] = None
+                    continue
+            key = self._key(name)
+            if key is not None:
+                yield Suspect(name, key, known, hint.touched, hint.was)
+
+    def _key(self, name: str) -> Key | None:
+        """The document of that name, if it is one that can be looked at now."""
         key = self._layout.named(name)
-        if key is None:
-            return None
-        if self._reads.pending(key) is not None:
+        if key is not None and self._reads.pending(key) is not None:
             self._pushed_back.append(name)
             return None
-        return self._verifier.look(catalog, name, key, touched=hint.touched, was=hint.was)
+        return key
 
     # -- recording -------------------------------------------------------------------
 
@@ -330,7 +356,7 @@ class Recorder:
         self._edits, self._edited_bytes = {}, 0
         if catalog is None or not edits:
             return
-        was = self._verifier.was(catalog, edits)
+        was = self._verifier.was(edits)
         try:
             with self._writer.exclusive(_PATIENCE_SECONDS):
                 self._record_locked(catalog, edits, was)
@@ -355,17 +381,14 @@ class Recorder:
         ops: list[Op] = []
         etags: list[Etags] = []
         sure: list[Found] = []
-        for found in edits:
-            now = self._verifier.look_again(catalog, found)
-            if now is None:
-                continue
-            known = catalog.get(now.name)
+        for now in self._verifier.look_again(catalog, edits):
+            known = now.known
             if known is None:
-                before = None
+                old = before = None
             else:
+                old = known.etag.hex()
                 etag, data = was.get(now.key, (b"", b""))
-                before = data if etag == known.etag else stand_in(known.etag.hex())
-            old = None if known is None else known.etag.hex()
+                before = data if etag == known.etag else stand_in(old)
             if now.entry is None:
                 ops.append(Op(now.key, before, None))
                 etags.append((old, None))

@@ -9,7 +9,7 @@ from filestore.engine.tree import signature_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from filestore.engine.catalog import Comparison
+    from filestore.engine.catalog import Comparison, Differing
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
     from filestore.engine.tree import Signature
@@ -22,8 +22,10 @@ _LOCAL: Final = frozenset(
 )
 
 
-def walk(fs: FileSystem, layout: Layout, comparison: Comparison, below: str) -> Iterator[list[str]]:
-    """The names of files that differ from the catalog, in batches, some of them empty.
+def walk(
+    fs: FileSystem, layout: Layout, comparison: Comparison, below: str
+) -> Iterator[list[Differing]]:
+    """The files that differ from the catalog, in batches, some of them empty.
 
     ``below``: a folder's path below the root with a slash behind, or empty for all.
     """

@@ -9,7 +9,7 @@ from filestore.engine.catalog import UNSEEN, Known
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from filestore.engine.catalog import Catalog
     from filestore.engine.ground import Ground
@@ -18,13 +18,32 @@ if TYPE_CHECKING:
     from filestore.model import Key
 
 
+class Suspect(NamedTuple):
+    """A document to look at, and what the catalog says of it.
+
+    ``touched``: it must be read, for its signature proves nothing, or is known to be another.
+    ``was``: what it was when it was last read.
+    """
+
+    name: str
+    key: Key
+    known: Known | None
+    touched: bool
+    was: FileEntry | None
+
+
 class Found(NamedTuple):
-    """A document that is not what it should be; ``entry`` None: its file is gone."""
+    """A document that is not what it should be; ``entry`` None: its file is gone.
+
+    ``known`` is what the catalog said of it at revision ``at``.
+    """
 
     name: str
     key: Key
     entry: FileEntry | None
     was: FileEntry | None
+    known: Known | None
+    at: int
 
 
 class Verifier:
@@ -35,72 +54,79 @@ class Verifier:
         self._layout = ground.layout
         self._reads = reads
 
-    def look(
-        self, catalog: Catalog, name: str, key: Key, *, touched: bool, was: FileEntry | None
-    ) -> Found | None:
-        """What differs, as far as can be told without a lock.
+    def look(self, catalog: Catalog, suspects: Sequence[Suspect]) -> Iterator[Found]:
+        """Those that differ, as far as can be told without a lock."""
+        layout, signature = self._layout, self._ground.tree.signature
+        wanted: list[tuple[Key, str]] = []
+        read: list[Suspect] = []
+        for suspect in suspects:
+            path = layout.path(suspect.key)
+            if not suspect.touched and suspect.known is not None:
+                try:
+                    if signature(path) == suspect.known.signature:
+                        continue
+                except FilestoreError:
+                    continue  # as below
+            wanted.append((suspect.key, path))
+            read.append(suspect)
+        asked, done = catalog.point.revision, 0
+        while done < len(wanted):
+            for entry in self._load_many(wanted[done:]):
+                name, key, known, _, was = read[done]
+                done += 1
+                if isinstance(entry, FilestoreError):
+                    continue  # reads and check() tell; it is no change until it is mended
+                at = catalog.point.revision
+                if at != asked:  # what was found is recorded meanwhile, and commits taken in
+                    known = catalog.get(name)
+                found = _judge(catalog, Found(name, key, entry, was, known, at))
+                if found is not None:
+                    yield found
 
-        ``touched``: the file was written to, so its signature proves nothing.
-        """
-        known = catalog.get(name)
-        try:
-            if known is not None and not touched:
-                signature = self._ground.tree.signature(self._layout.path(key))
-                if signature == known.signature:
-                    return None
-            entry = self._load(key)
-        except FilestoreError:
-            return None  # reads and check() tell; it is no change until it is mended
-        return self._judge(catalog, Found(name, key, entry, was))
-
-    def look_again(self, catalog: Catalog, found: Found) -> Found | None:
+    def look_again(self, catalog: Catalog, edits: Iterable[Found]) -> Iterator[Found]:
         """The same under the write lock, of what differed: all that is committed is published."""
-        tree, entry = self._ground.tree, found.entry
-        try:
-            signature = tree.signature(self._layout.path(found.key))
-            if entry is None:
-                same = signature is None
-            else:
-                same = not entry.racy and signature == entry.signature
-            if not same:
-                found = found._replace(entry=self._load(found.key))
-        except FilestoreError:
-            return None
-        return self._judge(catalog, found)
+        signature, path_of, at = self._ground.tree.signature, self._layout.path, catalog.point
+        for found in edits:
+            entry, now = found.entry, found
+            if found.at != at.revision:
+                now = found._replace(known=catalog.get(found.name))
+            try:
+                there = signature(path_of(found.key))
+                if entry is None:
+                    same = there is None
+                else:
+                    same = there == entry.signature and not entry.racy
+                if not same:
+                    now = now._replace(entry=self._load(found.key))
+            except FilestoreError:
+                continue
+            still = now if now is found else _judge(catalog, now)
+            if still is not None:
+                yield still
+
+    def _load_many(self, wanted: list[tuple[Key, str]]) -> list[FileEntry | FilestoreError | None]:
+        """Read them where they are now."""
+        ground, moves = self._ground, self._layout.moves
+        entries = ground.tree.load_many(wanted)
+        if None in entries:
+            ground.follow()
+            if self._layout.moves != moves:
+                return self._load_many([(key, self._layout.path(key)) for key, _ in wanted])
+        return entries
 
     def _load(self, key: Key) -> FileEntry | None:
-        """Read it where it is now.  Raises Corrupt, StorageError."""
-        layout = self._layout
-        while True:
-            moves = layout.moves
-            entry = self._ground.tree.load(key, layout.path(key))
-            if entry is None:
-                self._ground.follow()
-                if layout.moves != moves:
-                    continue
-            return entry
+        """Read one where it is now.  Raises Corrupt, StorageError."""
+        (entry,) = self._load_many([(key, self._layout.path(key))])
+        if isinstance(entry, FilestoreError):
+            raise entry
+        return entry
 
-    def _judge(self, catalog: Catalog, found: Found) -> Found | None:
-        """Compare by etag; what is right is learnt, what is not is returned."""
-        name, entry = found.name, found.entry
-        known = catalog.get(name)
-        if entry is None:
-            return None if known is None else found
-        etag = bytes.fromhex(entry.etag)
-        if known is not None and known.etag == etag:
-            learn(catalog, found)
-            return None
-        if known is None and not catalog.complete and found.was is None:
-            learn(catalog, found)  # it may have been there all the time
-            return None
-        return found
-
-    def was(self, catalog: Catalog, edits: Iterable[Found]) -> dict[Key, tuple[bytes, bytes]]:
+    def was(self, edits: Iterable[Found]) -> dict[Key, tuple[bytes, bytes]]:
         """What the edited documents were: etag and bytes, where they are to be had."""
         was: dict[Key, tuple[bytes, bytes]] = {}
         wanted: dict[Key, str] = {}
         for found in edits:
-            known = catalog.get(found.name)
+            known = found.known
             if known is None:
                 continue
             etag = known.etag.hex()
@@ -117,6 +143,23 @@ class Verifier:
         return was
 
 
+def _judge(catalog: Catalog, found: Found) -> Found | None:
+    """Compare by etag; what is right is learnt, what is not is returned."""
+    entry, known = found.entry, found.known
+    if entry is None:
+        return None if known is None else found
+    if known is None:
+        if not catalog.complete and found.was is None:
+            learn(catalog, found)  # it may have been there all the time
+            return None
+        return found
+    if known.etag != bytes.fromhex(entry.etag):
+        return found
+    if entry.racy or known.signature != entry.signature:
+        learn(catalog, found)
+    return None
+
+
 def learn(catalog: Catalog, found: Found) -> None:
     """Have the catalog know a document as it was found."""
     entry = found.entry
@@ -124,6 +167,4 @@ def learn(catalog: Catalog, found: Found) -> None:
         catalog.remove(found.name)
         return
     signature = UNSEEN if entry.racy else entry.signature
-    known = Known(bytes.fromhex(entry.etag), signature)
-    if catalog.get(found.name) != known:
-        catalog.put(found.name, known)
+    catalog.put(found.name, Known(bytes.fromhex(entry.etag), signature))

@@ -19,7 +19,7 @@ from filestore.errors import Conflict, Corrupt
 from filestore.model import Edit, Key, Origin, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from filestore.model import Commit
 
@@ -153,15 +153,33 @@ def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.Mo
     ground.reopen()
     ground.edit(Key("volumes", "7"), n=8)
     read: list[str] = []
-    load = ground.backend._ground.tree.load
+    load_many = ground.backend._ground.tree.load_many
 
-    def counted(key: Key, path: str) -> Any:
-        read.append(key.id)
-        return load(key, path)
+    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
+        read.extend(key.id for key, _ in wanted)
+        return load_many(wanted)
 
-    monkeypatch.setattr(ground.backend._ground.tree, "load", counted)
+    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
     ground.backend.rescan()
     assert set(read) == {"7"}
+
+
+def test_new_documents_are_read_once(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground.backend.rescan()
+    for number in range(20):
+        ground.edit(Key("volumes", str(number)), n=number)
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
+    read: list[str] = []
+    load_many = ground.backend._ground.tree.load_many
+
+    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
+        read.extend(key.id for key, _ in wanted)
+        return load_many(wanted)
+
+    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
+    ground.backend.rescan()
+    assert sorted(read) == sorted(str(number) for number in range(20))
 
 
 def test_an_edit_in_place_of_the_same_size_and_times_is_found(ground: Ground) -> None:

@@ -96,7 +96,7 @@ def test_a_comparison_finds_what_is_new_changed_and_gone() -> None:
             ("v/recent.json", (1, 2, 3, 4)),
         ]
     )
-    assert sorted(differ) == ["v/changed.json", "v/new.json"]
+    assert dict(differ) == {"v/changed.json": known("c"), "v/new.json": None}
     assert sorted(comparison.missing()) == ["v/gone.json", "v/left.json"]
 
 
