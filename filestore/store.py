@@ -413,7 +413,17 @@ class _Ground:
     it.  ``get`` is the backend's own while there is none: a read pays for nothing else.
     """
 
-    __slots__ = ("_apply", "_backend", "_indexes", "_transaction", "actor", "computed", "get")
+    __slots__ = (
+        "_apply",
+        "_backend",
+        "_indexes",
+        "_transaction",
+        "actor",
+        "candidates",
+        "computed",
+        "get",
+        "get_many",
+    )
 
     def __init__(self, backend: Backend, indexes: Indexes, actor: str | None) -> None:
         self._backend = backend
@@ -422,18 +432,25 @@ class _Ground:
         self._transaction: Transaction | None = None
         self.actor = actor
         self.get: Callable[[tuple[str, str]], Entry | None] = backend.get
+        self.get_many: Callable[[str, Sequence[str]], list[tuple[str, Entry | Unreadable]]]
+        self.get_many = backend.get_many
+        self.candidates: Callable[[str, Query], list[str] | None] = indexes.candidates
         self.computed: Callable[[str], Fields] = indexes.computed
 
     def begin(self, transaction: Transaction) -> None:
         """Have the transaction's thread read and write it."""
         self._transaction = transaction
         self.get = self._get_joined
+        self.get_many = self._get_many_joined
+        self.candidates = self._candidates_joined
 
     def end(self, transaction: Transaction) -> None:
         """Have everybody read and write the backend again; repeatable."""
         transaction.end()
         if self._transaction is transaction:
             self.get = self._backend.get
+            self.get_many = self._backend.get_many
+            self.candidates = self._indexes.candidates
             self._transaction = None
 
     def joined(self) -> Transaction | None:
@@ -457,15 +474,17 @@ class _Ground:
 
     @property
     def moment(self) -> object:
-        transaction = self.joined()
+        transaction = None if self._transaction is None else self.joined()
         return self._backend.revision if transaction is None else transaction.moment
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def _get_many_joined(
+        self, collection: str, ids: Sequence[str]
+    ) -> list[tuple[str, Entry | Unreadable]]:
         transaction = self.joined()
         ground = self._backend if transaction is None else transaction
         return ground.get_many(collection, ids)
 
-    def candidates(self, collection: str, query: Query) -> list[str] | None:
+    def _candidates_joined(self, collection: str, query: Query) -> list[str] | None:
         transaction = self.joined()
         ground = self._indexes if transaction is None else transaction
         return ground.candidates(collection, query)

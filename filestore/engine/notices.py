@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NO_BYTES: Final = bytes(4)
+_NO_BYTES: Final = bytearray(4)  # never changed; bytes cost an exception inside ioctl
 _BUFFER: Final = 1 << 16
 _EVENT: Final = struct.Struct("iIII")
 
@@ -127,7 +127,7 @@ class Notices:
     def waiting(self) -> bool:
         """Whether there are events that were not read; from any thread."""
         try:
-            return fcntl.ioctl(self._fd, termios.FIONREAD, _NO_BYTES) != _NO_BYTES
+            return fcntl.ioctl(self._fd, termios.FIONREAD, _NO_BYTES, False) != _NO_BYTES
         except OSError:
             return True  # closed this moment: nothing is known
 

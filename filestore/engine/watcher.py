@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from filestore.engine.notices import Notice
     from filestore.engine.reads import Reads
     from filestore.engine.recorder import Recorder
+    from filestore.engine.state import State
     from filestore.engine.tree import FileEntry
 
 START_SECONDS: Final = 0.05
@@ -102,6 +103,7 @@ class Watcher:
         self._watches: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
         self._root_file = (0, 0)
+        self._told: tuple[State | None, float] = (None, 0.0)
         self._start_seconds = START_SECONDS
         self._without_for = 0.0
         self._due = self._idle_at = 0.0
@@ -173,10 +175,14 @@ class Watcher:
     @property
     def tells(self) -> bool | None:
         """Whether every edit is told of: now, soon (False), or who knows when (None)."""
-        ground = self._ground
-        state = ground.state
-        if self._reads.trusting and state is not None and state.heard >= self._reads.since:
-            return True
+        ground, reads = self._ground, self._reads
+        state, since = ground.state, reads.since
+        if reads.trusting and state is not None:
+            if self._told == (state, since):
+                return True
+            if state.heard >= since:
+                self._told = state, since  # for good: it is about the past
+                return True
         if ground.readonly or ground.refusal is not None or ground.state is None:
             return None  # nobody may record what was edited before
         return None if self.why or self._stop.is_set() else False

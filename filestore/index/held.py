@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from filestore.index.image import Hashes, hash_of
+from filestore.index.image import Hashes, hashing
 from filestore.query import ABSENT, bytes_of, value_in
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Extract:
 
     def __init__(self, sources: Sequence[Source], salt: bytes) -> None:
         self._sources = sources
-        self._salt = salt
+        self._hash = hashing(salt)
         self._memo: dict[str, int] = {}
         self.nothing: Hashes = (None,) * len(sources)
 
@@ -92,11 +92,11 @@ class Extract:
                     digest = self._remember(value)
                 hashes.append(digest)
             else:
-                hashes.append(hash_of(bytes_of(value), self._salt))
+                hashes.append(self._hash(bytes_of(value)))
         return tuple(hashes)
 
     def _remember(self, value: str) -> int:
         if len(self._memo) >= _MEMO:
             self._memo.clear()
-        digest = self._memo[value] = hash_of(bytes_of(value), self._salt)
+        digest = self._memo[value] = self._hash(bytes_of(value))
         return digest

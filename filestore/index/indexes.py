@@ -108,8 +108,11 @@ class Indexes:
                 found = self._candidates(held, query)
             if found is None:
                 return None
-            if len(found) > 1 or held.marks or held.unread or edited:
+            if held.marks or held.unread or edited:
                 return sorted({*found, *held.marks.copy(), *held.unread, *edited})
+            layered = held.layered
+            if len(found) > 1 and (layered is None or not layered.single):
+                return sorted(set(found))
             return found
 
     def _candidates(self, held: Held, query: Query) -> list[str] | None:

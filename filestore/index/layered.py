@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from filestore.index.image import Hashes, Image, build, hash_of, merge
+from filestore.index.image import Hashes, Image, build, hashing, merge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ class Layered:
 
     def __init__(self, lower: Image, salt: bytes, upper: Image | None = None) -> None:
         self.salt = salt
+        self._hash = hashing(salt)
         self.lower = lower
         self.upper = upper if upper is not None else build((), len(lower.columns))
         self._columns = len(lower.columns)
@@ -44,6 +45,11 @@ class Layered:
     def count(self) -> int:
         """How many documents, roughly: a changed one may count twice."""
         return self.lower.count + self.upper.count + len(self._recent)
+
+    @property
+    def single(self) -> bool:
+        """Whether one image has it all: what it finds comes once, and ascending."""
+        return not (self.upper.count or self._recent)
 
     @property
     def changed(self) -> bool:
@@ -77,7 +83,7 @@ class Layered:
 
     def size(self, column: int, data: bytes) -> int:
         """How many candidates there are for a value."""
-        digest = hash_of(data, self.salt)
+        digest = self._hash(data)
         total = len(self._by_hash[column].get(digest, ()))
         for image in (self.lower, self.upper):
             low, high = image.span(column, digest)
@@ -91,7 +97,7 @@ class Layered:
         """
         if len(wanted) == 1:
             return self.one(*wanted[0])
-        pairs = [(column, hash_of(data, self.salt)) for column, data in wanted]
+        pairs = [(column, self._hash(data)) for column, data in wanted]
         found: list[str] = []
         for image in (self.lower, self.upper):
             if image.count:
@@ -105,7 +111,7 @@ class Layered:
         self._looks -= 1
         if not self._looks:
             self.lower, self.upper = self.lower.whole(), self.upper.whole()
-        digest = hash_of(data, self.salt)
+        digest = self._hash(data)
         found = self.lower.found(column, digest)
         if self.upper.count:
             found += self.upper.found(column, digest)
