@@ -23,6 +23,7 @@ reader knows, so the read begins again.
 
 from __future__ import annotations
 
+import stat
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -32,9 +33,10 @@ from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.history import History
 from filestore.engine.journal import Journal
+from filestore.engine.listing import Listings
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
-from filestore.errors import Closed, Corrupt, StorageError
+from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
 from filestore.model import ANY, Key, Origin, only
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Reads:
         self._fs = ground.fs
         self._lstat = ground.fs.lstat
         self._entries: Cache[FileEntry] = Cache(cache_bytes)
+        self._listings = Listings()  # inside ``mutex``
         self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
         self.mutex = threading.RLock()
@@ -100,6 +103,7 @@ class Reads:
             self._state = state
             self._generation = state.generation
             self._entries.clear()
+            self._listings.clear()
             self._pending.clear()
             self._at = state.published
             self._seen = self._at.revision
@@ -120,6 +124,7 @@ class Reads:
         self._follow()
         self._seen = found.end.revision
         self._at = found.end
+        self._listings.clear()
         self._pending.clear()
         for want in recovery.wanted(found.commits):
             try:
@@ -235,15 +240,18 @@ class Reads:
                 self.catch_up()
 
     def _take_in(self, commit: Commit, published: int) -> None:
-        revision = commit.revision
+        revision, listings = commit.revision, self._listings
         if commit.origin is Origin.EXTERNAL:
             # It is in the files already.  What the caller last saw is kept, for a blind put.
-            for key, _, _ in commit.ops:
+            for key, _, after in commit.ops:
                 self._pending.pop(key, None)
                 self._doubt(key)
+                if not listings.agrees(*key, there=after is not None):
+                    listings.drop(key.collection)
             return
         for key, _, after in commit.ops:
             self._entries.drop(key)
+            listings.committed(*key, there=after is not None)
             if revision > published:
                 self._pending[key] = (revision, None if after is None else Entry(after))
             else:
@@ -262,8 +270,10 @@ class Reads:
         """Take in this handle's own commits; inside ``mutex``, as they become visible."""
         self._tell(commits)
         entries, pending, revision = self._entries, self._pending, at.revision
+        committed = self._listings.committed
         for key, swap in swaps.items():
             entries.drop(key)
+            committed(*key, there=swap.after is not None)
             pending[key] = (revision, swap.after)
         self._at = at
         self._seen = revision
@@ -327,10 +337,11 @@ class Reads:
             era = self._era
             if entry.era == era and not self.hearing:
                 entry.used = True
-                if monotonic() < self._quiet_until:
+                now = monotonic()
+                if now < self._quiet_until:
                     return entry
                 if not self._unheard():
-                    self._quiet_until = monotonic() + QUIET_SECONDS
+                    self._quiet_until = now + QUIET_SECONDS
                     return entry
             if self.asleep is not None:
                 self.asleep()
@@ -356,7 +367,7 @@ class Reads:
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
         era, pending = self._era, self._pending
-        if era < 0 or self.hearing or (monotonic() >= self._quiet_until and self._unheard()):
+        if not self._hears():
             return one_by_one(self.get, collection, ids)
         found: list[tuple[str, Entry | Unreadable]] = []
         entry_of = self._entries.get
@@ -369,6 +380,18 @@ class Reads:
                 entry.used = True
                 found.append((id, entry))
         return found
+
+    def _hears(self) -> bool:
+        """Whether all that was edited up to this moment has been told."""
+        if self._era < 0 or self.hearing:
+            return False
+        # The time before the look: what comes after that is not to be passed over for longer.
+        now = monotonic()
+        if now >= self._quiet_until:
+            if self._unheard():
+                return False
+            self._quiet_until = now + QUIET_SECONDS
+        return True
 
     def _unpublished(self, revision: int) -> bool:
         state = self._state
@@ -491,6 +514,10 @@ class Reads:
         makes it, and an unchanged signature vouches for it.
         """
         entry = self._entries.get(key)
+        if self._listings.knows(key.collection):
+            self._compare(key)
+        with self.mutex:
+            self._listings.told += 1
         if entry is None:
             with self.mutex:
                 self._doubts += 1  # somebody may be reading it at this moment
@@ -505,6 +532,20 @@ class Reads:
             self.edited(key)
         return entry
 
+    def _compare(self, key: Key) -> None:
+        """Keep a listing only while it says of a file what there is."""
+        there: bool | None
+        try:
+            there = stat.S_ISREG(self._lstat(self._ground.layout.path(key)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        except (OSError, FilestoreError):
+            there = None
+        with self.mutex:
+            listings = self._listings
+            if there is None or not listings.agrees(*key, there=there):
+                listings.drop(key.collection)
+
     def _doubt(self, key: tuple[str, str]) -> None:
         self._doubts += 1
         entry = self._entries.get(key)
@@ -513,17 +554,30 @@ class Reads:
 
     def ids(self, collection: str) -> list[str]:
         """The ids in a collection."""
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        if self._hears() and self._words[LAYOUTS] == self._layouts:
+            with self.mutex:
+                known = self._listings.get(collection, (self._era, self._ground.layout.moves))
+            if known is not None:
+                return known
+        told, era, moves = self._listings.told, self._era, self._ground.layout.moves
         listing, unpublished = self._listing(lambda: self._ground.layout.ids(self._fs, collection))
         changed = {key[1]: entry for key, entry in unpublished if key[0] == collection}
-        if not changed:
-            return listing
-        present = dict.fromkeys(listing)
-        for id, entry in changed.items():
-            if entry is None:
-                present.pop(id, None)
-            else:
-                present[id] = None
-        return list(present)
+        if changed:
+            present = dict.fromkeys(listing)
+            for id, entry in changed.items():
+                if entry is None:
+                    present.pop(id, None)
+                else:
+                    present[id] = None
+            listing = list(present)
+        with self.mutex:
+            listings = self._listings
+            now = listings.told, self._era, self._ground.layout.moves
+            if era > 0 and now == (told, era, moves):
+                listings.keep(collection, listing, (era, moves))
+        return listing
 
     def collections(self) -> list[str]:
         """The names of the collections that have documents, sorted."""
@@ -645,6 +699,7 @@ class Reads:
             self._words = [_NOT_SEEN] * (COMMITTED + 1)
             self._state = None
             self._entries.clear()
+            self._listings.clear()
             self._pending.clear()
             self._observers = []
 
