@@ -18,7 +18,7 @@ from filestore.engine.state import unpack
 from filestore.errors import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from filestore.engine.ground import Ground
     from filestore.engine.state import Mark
@@ -143,28 +143,44 @@ class History:
         finally:
             journal.close()
 
-    def last(self, key: Key, end: Mark) -> Commit | None:
-        """The newest commit up to ``end`` that changed a document, if it is kept.
+    def last(self, keys: Iterable[Key], end: Mark) -> dict[Key, bytes | None]:
+        """What the newest commit up to ``end`` that changed a document made of it.
 
-        Raises Corrupt, OSError.
+        Of those documents only of which such a commit is kept.  Each record is read and parsed
+        once, of however many documents it is the newest.  Raises Corrupt, OSError.
         """
         journal = self._journal()
+        found: dict[Key, bytes | None] = {}
         try:
             since = self.horizon(end.revision)
             with self._mutex:
-                places = self._places(journal, hash(record.name_of(key)), since, end)
-            for place in reversed(places):
-                commit = _read(journal, place, key)
-                if commit.ops:
-                    return commit
-            return None
+                segments = self._segments_between(journal, since, end)
+                left = {key: _places(segments, hash(record.name_of(key)), since) for key in keys}
+            while left:
+                asked: dict[_Place, set[tuple[str, str]]] = {}
+                for key, places in list(left.items()):
+                    if places:
+                        asked.setdefault(places.pop(), set()).add(key)
+                    else:
+                        del left[key]
+                for place, some in sorted(asked.items()):
+                    for key, after in _documents(journal, place, some).items():
+                        found[key] = after
+                        del left[key]
+            return found
         finally:
             journal.close()
 
     def _places(self, journal: Journal, name: int, since: int, end: Mark) -> list[_Place]:
-        """From the newest segment back to where ``since`` is; the places in order."""
+        """The lines that may be about that name, in order."""
+        return _places(self._segments_between(journal, since, end), name, since)
+
+    def _segments_between(
+        self, journal: Journal, since: int, end: Mark
+    ) -> list[tuple[_Segment, int]]:
+        """From the newest segment back to where ``since`` is, and where each begins to be void."""
         last, stop = unpack(end.position)
-        found: list[list[_Place]] = []
+        found: list[tuple[_Segment, int]] = []
         until = end.revision + 1
         numbers = journal.numbers()
         for number in reversed(numbers):
@@ -178,7 +194,7 @@ class History:
                 raise Corrupt(f"{path}: the journal segment has no good header", path=path)
             if segment.last < until - 1 or segment.gap > since:
                 raise bad_line(journal.path(number), segment.offset)
-            found.append(segment.places(name, since, until))
+            found.append((segment, until))
             until = min(until, segment.first)  # what a later segment counts again is void
             if segment.first <= since + 1:
                 break
@@ -187,7 +203,7 @@ class History:
             raise Corrupt(f"{path}: the journal segment is missing", path=path)
         for number in self._segments.keys() - set(numbers):
             del self._segments[number]
-        return [place for places in reversed(found) for place in places]
+        return found
 
     def _segment(self, journal: Journal, number: int, stop: int | None) -> _Segment | None:
         segment = self._segments.get(number)
@@ -215,6 +231,27 @@ class History:
     def _journal(self) -> Journal:
         ground = self._ground
         return Journal(ground.fs, ground.layout, ground.config.id)
+
+
+def _places(segments: list[tuple[_Segment, int]], name: int, since: int) -> list[_Place]:
+    return [
+        place
+        for segment, until in reversed(segments)
+        for place in segment.places(name, since, until)
+    ]
+
+
+def _documents(
+    journal: Journal, place: _Place, keys: Container[tuple[str, str]]
+) -> dict[Key, bytes | None]:
+    raw = journal.piece(place.segment, place.start, place.stop)
+    for line in record.lines(raw, place.seed, 0):
+        if line.payload is not None:
+            try:
+                return record.documents_after(line.payload, keys)
+            except (ValueError, KeyError, TypeError):
+                break
+    raise bad_line(journal.path(place.segment), place.start)
 
 
 def _read(journal: Journal, place: _Place, key: Key) -> Commit:

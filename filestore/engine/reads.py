@@ -40,7 +40,7 @@ from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
 from filestore.model import ANY, Key, Origin, only
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableSequence, Sequence
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 
     from filestore.backend import Unreadable
     from filestore.engine.ground import Ground
@@ -636,15 +636,14 @@ class Reads:
         except OSError as error:
             raise storage_error(error, self._ground.layout.journal, None) from error
 
-    def last(self, key: Key) -> bytes | None:
-        """What the newest commit that is kept made of a document; None where there is none."""
+    def last(self, keys: Iterable[Key]) -> dict[Key, bytes | None]:
+        """What the newest commits that are kept made of documents; None for a delete."""
         with self.mutex:
             end = self._at
         try:
-            commit = self._history.last(key, end)
+            return self._history.last(keys, end)
         except (Corrupt, OSError):
-            return None
-        return None if commit is None else commit.ops[-1].after
+            return {}
 
     def _only_these(self) -> list[Commit] | None:
         """The commits that are all that this handle can tell of; None where the journal can."""

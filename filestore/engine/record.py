@@ -42,7 +42,7 @@ from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from filestore.model import Etag
 
@@ -242,6 +242,20 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
         tuple(ops),
     )
     return commit, _number(fields["synced"])
+
+
+def documents_after(payload: bytes, keys: Container[tuple[str, str]]) -> dict[Key, bytes | None]:
+    """What a commit made of some documents, where it changed them; None for a delete.
+
+    Raises ValueError, KeyError or TypeError for what is no commit.
+    """
+    return {
+        Key(op["collection"], op["id"]): (
+            canonical_again(op["document"]) if "document" in op else None
+        )
+        for op in orjson.loads(payload)["ops"]
+        if (op["collection"], op["id"]) in keys
+    }
 
 
 def _number(value: object, most: int = _MOST) -> int:

@@ -136,8 +136,8 @@ class Verifier:
                     break
             else:
                 wanted[found.key] = etag
-        for key, etag in wanted.items():
-            data = self._reads.last(key)
+        for key, data in self._reads.last(wanted).items() if wanted else ():
+            etag = wanted[key]
             if data is not None and etag_of(data) == etag:
                 was[key] = bytes.fromhex(etag), data
         return was

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore.codec import canonical, decode, etag_of
+from filestore.engine import record
 from filestore.engine.files import FileBackend
 from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt
@@ -180,6 +181,48 @@ def test_new_documents_are_read_once(ground: Ground, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
     ground.backend.rescan()
     assert sorted(read) == sorted(str(number) for number in range(20))
+
+
+def test_what_many_documents_were_is_read_once_from_the_commit_that_has_them_all(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.backend.rescan()
+    keys = [Key("volumes", str(number)) for number in range(20)]
+    for key in keys:
+        ground.edit(key, n=1)
+    ground.backend.rescan()
+    ground.reopen()
+    for key in keys[:-1]:
+        ground.edit(key, n=2)
+    ground.path(keys[-1]).unlink()
+    parsed: list[int] = []
+    documents_after = record.documents_after
+
+    def counted(payload: bytes, some: Any) -> Any:
+        parsed.append(len(some))
+        return documents_after(payload, some)
+
+    monkeypatch.setattr("filestore.engine.record.documents_after", counted)
+    ground.backend.rescan()
+    assert parsed == [20]
+    assert {(before["n"], after and after["n"]) for _, before, after in ground.ops(1)} == {
+        (1, 2),
+        (1, None),
+    }
+
+
+def test_what_was_there_is_found_in_the_newest_commit_that_changed_the_document(
+    ground: Ground,
+) -> None:
+    for number in (1, 2, 3):
+        ground.put(A, n=number)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.reopen()
+    ground.edit(A, n=4)
+    ground.edit(B, n=2)
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/a", {"n": 3}, {"n": 4}), ("volumes/b", {"n": 1}, {"n": 2})]
 
 
 def test_an_edit_in_place_of_the_same_size_and_times_is_found(ground: Ground) -> None:
