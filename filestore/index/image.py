@@ -94,15 +94,15 @@ class Image:
 
     def found(self, column: int, digest: int) -> list[str]:
         """The candidates for a value's hash, ascending."""
-        entries = self.columns[column]
+        entries, offsets, text = self.columns[column], self.offsets, self.text
         low = bisect_left(entries, digest << 32)
-        if low == len(entries) or entries[low] >> 32 != digest:
-            return []
-        if low + 1 == len(entries) or entries[low + 1] >> 32 != digest:
-            # Of one, as names have it: by hand, in half the time.
-            row = entries[low] & ROW
-            return [str(self.text[self.offsets[row] : self.offsets[row + 1]], "utf-8")]
-        return self.several(column, digest)
+        found: list[str] = []
+        for entry in entries[low : low + FEW].tolist():
+            if entry >> 32 != digest:
+                return found
+            row = entry & ROW
+            found.append(str(text[offsets[row] : offsets[row + 1]], "utf-8"))
+        return self.several(column, digest) if len(found) == FEW else found
 
     def several(self, column: int, digest: int) -> list[str]:
         """The same, however many there are."""

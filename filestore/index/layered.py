@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from filestore.index.image import Hashes, Image, build, hashing, merge
+from filestore.index.image import FEW, Hashes, Image, build, hashing, merge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MIN_RECENT: Final = 1024
 _MIN_UPPER: Final = 4096
 _LOOKS: Final = 64  # look-ups after which it is worth checking mapped images whole
+_MOST_KNOWN: Final = 1024  # values of a field, of which few documents have each
+_MOST_KNOWN_BYTES: Final = 256
 _WORTH_MEETING: Final = 16  # candidates; fewer are read sooner than compared
 _RECENT_COST: Final = 500  # bytes of a document among the newest, roughly, beside 250 a field
 _RECENT_FIELD_COST: Final = 250
@@ -35,11 +37,17 @@ class Layered:
         self.lower = lower
         self.upper = upper if upper is not None else build((), len(lower.columns))
         self._columns = len(lower.columns)
+        # By column, what was asked for lately and what the images have of it.
+        self._known: list[dict[bytes, tuple[int, list[str]]]]
+        self._know_nothing()
         self._recent: dict[str, Hashes] = {}
         self._by_hash: list[dict[int, dict[str, None]]] = [{} for _ in range(self._columns)]
         self.lower_changed = False
         self.upper_changed = False
         self._looks = _LOOKS
+
+    def _know_nothing(self) -> None:
+        self._known = [{} for _ in range(self._columns)]
 
     @property
     def count(self) -> int:
@@ -108,6 +116,16 @@ class Layered:
 
     def one(self, column: int, data: bytes) -> list[str]:
         """:meth:`candidates` for one field."""
+        known = self._known[column].get(data)
+        if known is None:
+            known = self._look(column, data)
+        digest, found = known
+        if self._recent:
+            return [*found, *self._by_hash[column].get(digest, ())]
+        return found.copy()
+
+    def _look(self, column: int, data: bytes) -> tuple[int, list[str]]:
+        """The hash of a value, and what both images have of it."""
         self._looks -= 1
         if not self._looks:
             self.lower, self.upper = self.lower.whole(), self.upper.whole()
@@ -115,9 +133,12 @@ class Layered:
         found = self.lower.found(column, digest)
         if self.upper.count:
             found += self.upper.found(column, digest)
-        if self._recent:
-            found += self._by_hash[column].get(digest, ())
-        return found
+        if len(found) <= FEW and len(data) <= _MOST_KNOWN_BYTES:
+            known = self._known[column]
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[data] = digest, found
+        return digest, found
 
     def _meeting(self, pairs: list[tuple[int, int]]) -> list[str]:
         every = [self._by_hash[column].get(digest) for column, digest in pairs]
@@ -139,10 +160,12 @@ class Layered:
             self.upper_changed = True
             self._recent = {}
             self._by_hash = [{} for _ in range(self._columns)]
+            self._know_nothing()
         if self.upper.count > _MIN_UPPER + self.lower.count // 16:
             self.lower = merge(self.lower, self.upper, bare=False)
             self.upper = build((), self._columns)
             self.lower_changed = self.upper_changed = True
+            self._know_nothing()
 
 
 def _meeting(image: Image, pairs: list[tuple[int, int]]) -> list[str]:

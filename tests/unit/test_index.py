@@ -105,3 +105,29 @@ def test_a_document_of_an_image_costs_its_id_and_12_bytes() -> None:
 def test_different_salts_give_different_hashes() -> None:
     assert hash_of(b'"a"', SALT) == hash_of(b'"a"', SALT)
     assert hash_of(b'"a"', SALT) != hash_of(b'"a"', b"\1" * 16)
+
+
+def test_what_was_found_is_the_callers_own_and_told_again_when_it_changed() -> None:
+    digest = hash_of(b"1", SALT)
+    layered = Layered(build([("a", (digest,)), ("b", (digest,))], 1), SALT)
+    layered.one(0, b"1").clear()
+    assert layered.one(0, b"1") == ["a", "b"]
+    layered.put("c", (digest,))
+    assert layered.one(0, b"1") == ["a", "b", "c"]
+    layered.settle()
+    assert layered.one(0, b"1") == ["a", "b", "c"]
+    layered.put("c", (None,))
+    layered.settle()
+    assert layered.one(0, b"1") == ["a", "b"]
+
+
+def test_what_is_known_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layered_module, "_MOST_KNOWN", 3)
+    layered = Layered(build([("a", (hash_of(b"1", SALT),))], 1), SALT)
+    for number in range(10):
+        found = layered.one(0, b"%d" % number)
+        assert found == (["a"] if number == 1 else [])
+        assert len(layered._known[0]) <= 3
+    long = b"x" * 1000
+    assert layered.one(0, long) == []
+    assert long not in layered._known[0]
