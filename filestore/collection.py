@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from filestore.backend import Entry, Unreadable
 from filestore.codec import canonical, decode
-from filestore.collector import BULK, paused
+from filestore.collector import BULK, WORTH_PAUSING, paused
 from filestore.errors import Corrupt, InvalidDocument, InvalidKey, NotFound
 from filestore.model import ANY, Edit, Key, Record
 from filestore.patch import merge_patch
@@ -163,18 +163,39 @@ class ReadCollection(Mapping[str, "Document"]):
         if ids is None:
             ids = ground.ids(name)
             ids.sort()
-        met, get_many = query.met_by, ground.get_many
+        if len(ids) < WORTH_PAUSING:
+            return self._matching(ids, query, passes, on_corrupt, revision)
         found: list[Record] = []
         with paused(len(ids)):
             for begin in range(0, len(ids), BULK):
-                for id, entry in get_many(name, ids[begin : begin + BULK]):
-                    if not isinstance(entry, Entry):
-                        if on_corrupt is not None:
-                            on_corrupt(entry)
-                    elif passes is None or passes(entry.data):
-                        document = decode(entry.data)
-                        if met(document):
-                            found.append(Record(name, id, document, entry, revision))
+                chunk = ids[begin : begin + BULK]
+                found += self._matching(chunk, query, passes, on_corrupt, revision)
+        return found
+
+    def _matching(
+        self,
+        ids: Sequence[str],
+        query: Query,
+        passes: Callable[[bytes], bool] | None,
+        on_corrupt: Callable[[Unreadable], object] | None,
+        revision: Revision,
+    ) -> list[Record]:
+        """Those of these documents that a find is for; see there."""
+        found: list[Record] = []
+        name, met = self._name, query.met_by if query.wanted else None
+        field, text = query.text
+        for id, entry in self._ground.get_many(name, ids):
+            if not isinstance(entry, Entry):
+                if on_corrupt is not None:
+                    on_corrupt(entry)
+            elif passes is None or passes(entry.data):
+                document = decode(entry.data)
+                if field is not None:
+                    if document.get(field) != text:
+                        continue
+                elif met is not None and not met(document):
+                    continue
+                found.append(Record(name, id, document, entry, revision))
         return found
 
     def __contains__(self, id: object) -> bool:
@@ -218,18 +239,20 @@ class ReadCollection(Mapping[str, "Document"]):
         while begin < len(ids):
             chunk = ids[begin : begin + count]
             moment = ground.moment
-            decoded = []
+            # Two lists, not one of pairs: each of those would be an object for the collector.
+            there, documents = [], []
             with paused(len(chunk)):
                 for id, entry in ground.get_many(name, chunk):
                     if isinstance(entry, Entry):
-                        decoded.append((id, decode(entry.data)))
+                        there.append(id)
+                        documents.append(decode(entry.data))
                     else:
                         unreadable[id] = entry
-            for one in decoded:
-                yield one
+            for id, document in zip(there, documents, strict=True):
+                yield id, document
                 if ground.moment != moment:
                     # What the others hold now is to be read anew, each in its turn.
-                    begin += chunk.index(one[0]) + 1
+                    begin += chunk.index(id) + 1
                     break
             else:
                 begin, count = begin + count, min(count * 4, BULK)

@@ -13,7 +13,8 @@ from typing import Final
 BULK: Final = 1024
 """How many documents to take in one go."""
 
-_WORTH: Final = 64  # documents that make pausing worth its while
+WORTH_PAUSING: Final = 64
+"""How many documents make pausing worth its while."""
 
 
 class _Pause(AbstractContextManager[None]):
@@ -32,4 +33,4 @@ _go_on: Final = nullcontext()
 
 def paused(count: int) -> AbstractContextManager[None]:
     """No collection inside the block, if ``count`` documents are worth it; of the whole process."""
-    return _pause if count >= _WORTH and gc.isenabled() else _go_on
+    return _pause if count >= WORTH_PAUSING and gc.isenabled() else _go_on

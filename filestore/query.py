@@ -62,10 +62,12 @@ def value_in(document: Document, source: Source) -> Any:
 class Query:
     """What all documents of an answer have in common.
 
-    ``wanted``: fields, with their values and those's canonical bytes.
+    ``wanted``: fields, with their values and those's canonical bytes.  ``text``: the one field
+    and its value, where documents meet the query just when they have that text in that field;
+    else both are None.
     """
 
-    __slots__ = ("_needles", "wanted")
+    __slots__ = ("_needles", "text", "wanted")
 
     def __init__(self, fields: Mapping[str, Any], computed: Fields) -> None:
         """Raises InvalidDocument for a value that no document can hold."""
@@ -73,6 +75,12 @@ class Query:
         for name, value in fields.items():
             source: Source = computed.get(name, name) if computed else name
             self.wanted.append((source, value, _bytes_for(name, value)))
+        self.text: tuple[str, str] | tuple[None, None] = (None, None)
+        if len(self.wanted) == 1:
+            # Nothing but text is equal to text, and a name is what most queries are about.
+            source, value, _ = self.wanted[0]
+            if type(source) is str and type(value) is str:
+                self.text = source, value
         self._needles: list[bytes] | None = None
 
     def met_by(self, document: Document) -> bool:

@@ -64,6 +64,7 @@ class Reads:
         self._fs = ground.fs
         self._lstat = ground.fs.lstat
         self._entries: Cache[FileEntry] = Cache(cache_bytes)
+        self._entry_of = self._entries.get
         self._listings = Listings()  # inside ``mutex``
         self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
@@ -332,7 +333,7 @@ class Reads:
             and self._unpublished(hit[0])
         ):
             return hit[1]
-        entry = self._entries.get(key)
+        entry = self._entry_of(key)
         if entry is not None:
             era = self._era
             if entry.era == era and not self.hearing:
