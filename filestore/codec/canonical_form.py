@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import marshal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -22,7 +22,7 @@ from filestore.codec.refusal import refuse
 from filestore.errors import InvalidDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from filestore.model import Document, Etag
 
@@ -36,6 +36,8 @@ _PRETTY: Final = _PLAIN | orjson.OPT_INDENT_2
 # In the pretty form a value inside n containers stands on a line indented by 2n, and a
 # raw newline is never part of a string.
 _TOO_DEEP: Final = b"\n" + b"  " * (MAX_DEPTH + 1)
+_SIMPLE: Final = frozenset({str, int, bool, type(None)})
+_SIMPLE_DEPTH: Final = 4
 _MARSHAL_VERSION: Final = 4
 # Tuples, short ones and those that are met again; the last byte of NaN and infinities.
 _SUSPICIOUS: Final = b"()\xa8\xa9\x7f\xff"
@@ -55,7 +57,9 @@ def canonical(document: object) -> bytes:
     if type(document) is dict:
         try:
             data = orjson.dumps(document, option=_PLAIN)
-            if _is_plain(document, data) and len(data) <= MAX_BYTES:
+            if (
+                _is_simple(tuple(document.values()), _SIMPLE_DEPTH) or _is_plain(document, data)
+            ) and len(data) <= MAX_BYTES:
                 return _kept(data)
         except (TypeError, ValueError, RecursionError):
             pass  # the slow look says what it was
@@ -111,6 +115,28 @@ def _kept(data: bytes) -> bytes:
 def _laid_out(document: Document) -> bytes:
     text = orjson.dumps(document, option=_PRETTY | orjson.OPT_APPEND_NEWLINE)
     return text if floats.CONFORMS else floats.conform(text)
+
+
+def _is_simple(values: Iterable[object], depth: int) -> bool:
+    """Whether these are nothing but texts, integers, truths, nulls and shallow containers of such.
+
+    The usual case, in which nothing that orjson has taken can be anything else.  Values of
+    dicts are copied, for another thread may change them meanwhile.
+    """
+    for value in values:
+        kind = type(value)
+        if kind not in _SIMPLE:
+            if not depth:
+                return False
+            if kind is dict:
+                inner: Any = tuple(value.values())  # type: ignore[attr-defined]  # it is a dict
+            elif kind is list:
+                inner = value
+            else:
+                return False
+            if not _is_simple(inner, depth - 1):
+                return False
+    return True
 
 
 def _is_plain(document: Document, data: bytes) -> bool:

@@ -448,11 +448,31 @@ class Reads:
         return (
             entry is not None
             and entry.data == after
-            and not entry.racy
             and (expected is ANY or expected == entry.etag)
             and not (self._pending and key in self._pending)
-            and self._is_current(entry)
+            and self._stands(entry)
         )
+
+    def _stands(self, entry: FileEntry) -> bool:
+        """Whether an entry is as its file is, for all that :meth:`get` would ask."""
+        era = self._era
+        if entry.era == era and not self.hearing:
+            if monotonic() < self._quiet_until:
+                return True
+            if not self._unheard():
+                self._quiet_until = monotonic() + QUIET_SECONDS
+                return True
+        if entry.racy:
+            return False
+        try:
+            status = self._lstat(entry.path)
+        except OSError:
+            return False
+        if signature_of(status) != entry.signature:
+            return False
+        if era > 0 and status.st_nlink == 1:
+            entry.era = era  # as in get
+        return True
 
     def _is_current(self, entry: FileEntry) -> bool:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from filestore.engine.mounts import kind_of
 from filestore.engine.tree import signature_of
 
 if TYPE_CHECKING:
@@ -66,23 +67,8 @@ def folders(fs: FileSystem, top: str) -> Iterator[str]:
 def without_events(mounts: str, root: str) -> str | None:
     """The type of the file system if it is not known to tell of every change, else None.
 
-    ``mounts`` is what /proc/self/mountinfo says.  Over a network, and through FUSE, others
-    change files without this kernel's knowledge.
+    ``mounts`` and ``root`` as in :func:`~filestore.engine.mounts.kind_of`.  Over a network, and
+    through FUSE, others change files without this kernel's knowledge.
     """
-    best, found = -1, ""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split()
-        if len(fields) < 5 or not right:
-            continue
-        point = (
-            fields[4]
-            .encode()
-            .decode("unicode_escape")
-            .encode("latin-1")
-            .decode("utf-8", "surrogateescape")
-        )
-        inside = point in {"/", root} or root.startswith(f"{point}/")
-        if inside and len(point) >= best:
-            best, found = len(point), right.split()[0]
-    return None if not found or found in _LOCAL else found
+    kind = kind_of(mounts, root)
+    return None if not kind or kind in _LOCAL else kind

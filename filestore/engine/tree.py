@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from filestore.backend import Entry
 from filestore.codec import MAX_BYTES, etag_of
 from filestore.engine.fs import coarse_time_ns, let_go, read_at, write_at
+from filestore.engine.stamps import Stamps
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
 
 if TYPE_CHECKING:
@@ -90,10 +91,11 @@ class Swap:
     """A new content, or with ``after`` None a delete, on its way to a document's place.
 
     ``base``: the file that it replaces, None where there was none.  ``tmp`` is where it
-    is staged and ``fd`` that file, open until it has its name, else -1.
+    is staged and ``fd`` that file, open until it has its name, else -1; ``stamp`` is the
+    file's modification time as it was staged, where it was looked at.
     """
 
-    __slots__ = ("after", "base", "fd", "key", "path", "tmp")
+    __slots__ = ("after", "base", "fd", "key", "path", "stamp", "tmp")
 
     def __init__(
         self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
@@ -104,6 +106,7 @@ class Swap:
         self.after = after
         self.tmp: str | None = None
         self.fd = -1
+        self.stamp = 0
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -124,6 +127,7 @@ class Tree:
         self.after_fork()
         self._open_staged = 0
         self._exchange = True
+        self._stamps = Stamps(fs, layout.root)
 
     def after_fork(self) -> None:
         """In a child: stage under names of one's own."""
@@ -280,6 +284,8 @@ class Tree:
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
                 fs.fchmod(fd, self._file_mode)  # the umask took some away
+            if self._stamps.wanted:
+                swap.stamp = fs.fstat(fd).st_mtime_ns
             if self._open_staged > _MOST_STAGED_OPEN:
                 self._open_staged -= 1
                 swap.fd = -1
@@ -419,7 +425,8 @@ class Tree:
         """Let go of what was published; what is known of its file, None where it is not ours.
 
         The status is that of the new file itself, whoever may have taken its
-        name since.
+        name since.  Where stamps are fine, it is that of what was staged if the modification
+        time is: it was seen when the file had no name yet that anybody knew.
         """
         fd, after = swap.fd, swap.after
         if fd < 0:
@@ -435,7 +442,12 @@ class Tree:
             self._fs.close(fd)
         changed = status.st_ctime_ns
         after.signature = (status.st_mtime_ns, changed, status.st_ino, status.st_size)
-        after.racy = changed >= before
+        if (stamps := self._stamps).fine:
+            after.racy = status.st_mtime_ns != swap.stamp
+        else:
+            after.racy = changed >= before
+            if stamps.wanted:
+                stamps.saw(changed, coarse_time_ns())
         return after
 
     def discard(self, tmp: str) -> None:

@@ -303,3 +303,13 @@ def test_what_was_read_has_the_bytes_it_was_read_from(document: dict[str, Any]) 
 def test_what_was_read_may_be_no_document_all_the_same(value: Any) -> None:
     with pytest.raises(InvalidDocument):
         canonical_again(value)
+
+
+def test_what_is_no_document_is_found_at_any_depth_and_beside_anything() -> None:
+    plain: list[Any] = ["text", 1, True, None, {"a": [1, {"b": None}]}, []]
+    for odd in ((1,), (), Flavour.SWEET, uuid.UUID(int=1), float("nan"), {1: 2}, b"", {1}):
+        value: Any = odd
+        for _ in range(8):
+            with pytest.raises(InvalidDocument):
+                canonical({"first": plain, "odd": value, "last": plain})
+            value = {"inner": plain, "list": [value, 1]}

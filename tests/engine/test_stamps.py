@@ -1,0 +1,168 @@
+"""Files that were published a moment ago, and what their stamps prove."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filestore.codec import canonical
+from filestore.engine.files import FileBackend
+from filestore.engine.fs import FileSystem
+from filestore.engine.stamps import Stamps
+from filestore.errors import Conflict
+from filestore.model import Edit, Key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A = Key("volumes", "a")
+ROOT_IS = "22 1 8:1 / / rw,relatime - {} /dev/sda1 rw\n"
+
+
+class Mounted(FileSystem):
+    """A file system of a given type."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def mounts(self) -> str:
+        return ROOT_IS.format(self.kind)
+
+
+def met(kind: str, stamps: list[int], clock: int = 100) -> Stamps:
+    found = Stamps(Mounted(kind), "/state")
+    for stamp in stamps:
+        found.saw(stamp, clock)
+    return found
+
+
+def test_stamps_ahead_of_the_coarse_clock_are_fine() -> None:
+    found = met("ext4", [100, 101, 102, 100, 103, 104])
+    assert found.fine
+    assert found.wanted
+
+
+def test_one_stamp_ahead_is_no_proof() -> None:
+    assert not met("ext4", [101, 100, 100]).fine
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "overlay", ""])
+def test_stamps_of_another_machine_prove_nothing(kind: str) -> None:
+    found = met(kind, [101, 102, 103, 104, 105])
+    assert not found.fine
+    assert not found.wanted
+
+
+def test_where_no_stamp_is_ahead_nobody_looks_for_long() -> None:
+    found = met("ext4", [100] * 100)
+    assert not found.fine
+    assert not found.wanted
+
+
+class Editing(FileSystem):
+    """Somebody edits a document in place, to the same size, as soon as it has its name."""
+
+    edit: bytes | None = None
+
+    def rename_new(self, source: str, target: str) -> None:
+        super().rename_new(source, target)
+        self._edit(target)
+
+    def exchange(self, one: str, other: str) -> None:
+        super().exchange(one, other)
+        self._edit(other)
+
+    def _edit(self, path: str) -> None:
+        if self.edit is not None:
+            edit, self.edit = self.edit, None
+            _overwrite(path, edit)
+
+
+def _overwrite(path: str | Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        assert os.fstat(fd).st_size == len(content)
+        os.pwrite(fd, content, 0)
+    finally:
+        os.close(fd)
+
+
+def pretty(n: int) -> bytes:
+    return b'{\n  "n": %d\n}\n' % n
+
+
+@pytest.fixture
+def fs() -> Editing:
+    return Editing()
+
+
+@pytest.fixture
+def backend(tmp_path: Path, fs: Editing) -> FileBackend:
+    backend = FileBackend(tmp_path / "store", fs=fs, background=False, durability="off")
+    for n in range(100, 180):  # whatever is to be known of the stamps, is
+        backend.apply([Edit(A, canonical({"n": n}))])
+    return backend
+
+
+def read(backend: FileBackend) -> bytes:
+    entry = backend.get(A)
+    assert entry is not None
+    return entry.data
+
+
+def test_an_edit_in_place_right_after_a_commit_is_noticed(
+    backend: FileBackend, tmp_path: Path
+) -> None:
+    for n in range(200, 300, 2):
+        backend.apply([Edit(A, canonical({"n": n}))])
+        _overwrite(tmp_path / "store/volumes/a.json", pretty(n + 1))
+        assert read(backend) == canonical({"n": n + 1})
+    backend.close()
+
+
+def test_an_edit_in_place_before_the_commit_has_returned_is_noticed(
+    backend: FileBackend, fs: Editing
+) -> None:
+    for n in range(200, 300, 2):
+        fs.edit = pretty(n + 1)
+        backend.apply([Edit(A, canonical({"n": n}))])
+        assert fs.edit is None
+        assert read(backend) == canonical({"n": n + 1})
+    backend.close()
+
+
+def test_a_put_over_an_edit_right_after_a_commit_is_a_conflict(
+    backend: FileBackend, tmp_path: Path
+) -> None:
+    for n in range(200, 300, 2):
+        backend.apply([Edit(A, canonical({"n": n}))])
+        _overwrite(tmp_path / "store/volumes/a.json", pretty(n + 1))
+        with pytest.raises(Conflict):
+            backend.apply([Edit(A, canonical({"n": 999}))])
+        assert read(backend) == canonical({"n": n + 1})
+    backend.close()
+
+
+def test_what_was_just_published_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FileBackend(tmp_path / "store", background=False, durability="off")
+    tree = backend._ground.tree
+    for n in range(100, 180):
+        backend.apply([Edit(A, canonical({"n": n}))])
+    read_files: list[str] = []
+    load = tree.load
+
+    def counted(key: Key, path: str) -> object:
+        read_files.append(path)
+        return load(key, path)
+
+    monkeypatch.setattr(tree, "load", counted)
+    for n in range(200, 210):
+        backend.apply([Edit(A, canonical({"n": n}))])
+        assert read(backend) == canonical({"n": n})
+    assert bool(read_files) is not tree._stamps.fine  # older systems have to look
+    backend.close()
