@@ -253,7 +253,13 @@ class Committer:
 
     # -- edits from outside ---------------------------------------------------------
 
-    def record(self, ops: Sequence[Op], etags: Sequence[record.Etags]) -> Commit:
+    def record(
+        self,
+        ops: Sequence[Op],
+        etags: Sequence[record.Etags],
+        actor: str | None,
+        message: str | None,
+    ) -> Commit:
         """Write down edits that are in the files already: there is nothing to publish.
 
         All that is committed must be published, so that what differs is known for an edit.
@@ -262,7 +268,7 @@ class Committer:
         state = ground.check_writable()
         level, end = ground.durability, state.committed
         revision = end.revision + 1
-        commit = Commit(revision, time.time(), None, None, Origin.EXTERNAL, tuple(ops))
+        commit = Commit(revision, time.time(), actor, message, Origin.EXTERNAL, tuple(ops))
         payload = record.commit_payload(commit, etags, state.synced)
         try:
             if level is not Durability.OFF and not state.names_safe:

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import recover
 from filestore.engine.fs import let_go
+from filestore.engine.grouping import Changed, Grouping
 from filestore.engine.ledger import Ledger
+from filestore.engine.reflog import Reflog
 from filestore.engine.survey import walk
 from filestore.engine.tree import storage_error
 from filestore.engine.verify import Suspect, Verifier, learn
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.catalog import Catalog, Differing
     from filestore.engine.ground import Ground
+    from filestore.engine.grouping import Group
     from filestore.engine.reads import Reads
     from filestore.engine.record import Etags
     from filestore.engine.shelf import Shelf
@@ -43,10 +46,6 @@ if TYPE_CHECKING:
     from filestore.engine.writer import Writer
     from filestore.model import Key
 
-MOST_DOCUMENTS: Final = 1000
-"""So many edits are one commit at most: the lock is held for milliseconds, not for seconds."""
-
-_MOST_BYTES: Final = 8 << 20
 _PATIENCE_SECONDS: Final = 0.2
 _LOOKED_AT: Final = 256  # so many documents are read at a time
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
@@ -96,6 +95,8 @@ class Recorder:
         self._pushed_back: list[str] = []
         self._edits: dict[str, Found] = {}  # to be recorded in the next commit
         self._edited_bytes = 0
+        self._newest = time.monotonic()  # when the newest hint came
+        self._grouping = Grouping(Reflog(self._fs, self._layout.root))
 
     # -- hints, from any thread -----------------------------------------------------
 
@@ -113,7 +114,8 @@ class Recorder:
         if old is not None:
             touched = touched or old.touched
             was = old.was or was
-        since = old.since if old is not None else time.monotonic()
+        self._newest = time.monotonic()
+        since = old.since if old is not None else self._newest
         self._hints[name] = Hint(touched, being_written, since, was)
 
     def noticed(self, was: FileEntry) -> None:
@@ -126,6 +128,7 @@ class Recorder:
         ``below``: its path below the root and a slash.  ``gone``: documents may be missing, too.
         """
         if self._lock_fd is not None:
+            self._newest = time.monotonic()
             self._folders[below] = gone or self._folders.get(below, False)
 
     # -- who records ----------------------------------------------------------------
@@ -198,10 +201,11 @@ class Recorder:
 
     # -- the work, inside mutex -------------------------------------------------------
 
-    def round(self, *, idle: bool = False) -> float | None:
+    def round(self, *, idle: bool = False, patient: bool = True) -> float | None:
         """Look at what was hinted at, and record; ``idle``: do what can wait as well.
 
-        How many seconds until something is due, None for nothing.
+        ``patient``: leave it all until an operation that is under way is done.  How many seconds
+        until something is due, None for nothing.
         """
         if not self.elect():
             return None
@@ -210,6 +214,11 @@ class Recorder:
             self._let_go()
             return 0.0
         catalog = self.ledger.known()
+        if self._hints or self._folders:
+            behind = self._reads.trusting and not heard
+            seconds = self._grouping.wait(self._newest, behind=behind)
+            if patient and seconds is not None:
+                return seconds
         if "" in self._folders:
             self._folders = {"": True}
         for below in list(self._folders):
@@ -249,7 +258,7 @@ class Recorder:
     def survey(self) -> None:
         """Go through the whole tree now."""
         self._folders[""] = True
-        self.round()
+        self.round(patient=False)
 
     def _ripe(self) -> tuple[list[tuple[str, Hint]], float | None]:
         """The hints to follow now, and in how many seconds there are more."""
@@ -310,7 +319,7 @@ class Recorder:
         for found in self._verifier.look(catalog, batch):
             self._edits[found.name] = found
             self._edited_bytes += len(found.entry.data) if found.entry is not None else 0
-            if len(self._edits) >= MOST_DOCUMENTS or self._edited_bytes >= _MOST_BYTES:
+            if self._grouping.full(len(self._edits), self._edited_bytes):
                 self._record()
 
     def _differing(self, differing: Iterable[Differing]) -> Iterator[Suspect]:
@@ -351,22 +360,31 @@ class Recorder:
     # -- recording -------------------------------------------------------------------
 
     def _record(self) -> None:
-        """Make one commit of what is an edit still when nobody else writes."""
+        """Make commits of the edits that were found, one of those that belong together."""
         catalog, edits = self.ledger.catalog, list(self._edits.values())
         self._edits, self._edited_bytes = {}, 0
         if catalog is None or not edits:
             return
+        for group in self._grouping.groups([_changed(found) for found in edits]):
+            self._record_group(catalog, [edits[number] for number in group.members], group)
+
+    def _record_group(self, catalog: Catalog, edits: list[Found], group: Group) -> None:
+        """Make one commit of what is an edit still when nobody else writes."""
         was = self._verifier.was(edits)
         try:
             with self._writer.exclusive(_PATIENCE_SECONDS):
-                self._record_locked(catalog, edits, was)
+                self._record_locked(catalog, edits, was, group)
         except LockTimeout:
             self._pushed_back += [found.name for found in edits]
         else:
             self._writer.recorded()
 
     def _record_locked(
-        self, catalog: Catalog, edits: list[Found], was: dict[Key, tuple[bytes, bytes]]
+        self,
+        catalog: Catalog,
+        edits: list[Found],
+        was: dict[Key, tuple[bytes, bytes]],
+        group: Group,
     ) -> None:
         ground = self._ground
         state = ground.check_writable()
@@ -398,9 +416,14 @@ class Recorder:
             sure.append(now)
         if not ops:
             return
-        commit = self._writer.record(ops, etags)
+        commit = self._writer.record(ops, etags, actor=group.actor, message=group.message)
         self.recorded += 1
         self.ledger.own = commit.revision
         self.ledger.take_in()  # the commit itself; then what it is about
         for now in sure:
             learn(catalog, now)
+
+
+def _changed(found: Found) -> Changed:
+    entry = found.entry
+    return Changed(None, 0) if entry is None else Changed(entry.signature[1] / 1e9, len(entry.data))

@@ -118,9 +118,11 @@ class Writer:
             self._committed()
         return ticket.result()
 
-    def record(self, ops: Sequence[Op], etags: Sequence[Etags]) -> Commit:
+    def record(
+        self, ops: Sequence[Op], etags: Sequence[Etags], *, actor: str | None, message: str | None
+    ) -> Commit:
         """Make a commit of edits from outside; inside :meth:`exclusive`, all being published."""
-        return self._committer.record(ops, etags)
+        return self._committer.record(ops, etags, actor, message)
 
     def recorded(self) -> None:
         """What :meth:`record` made is to be checkpointed; the lock was given back."""

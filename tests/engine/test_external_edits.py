@@ -373,7 +373,7 @@ def test_a_blind_put_over_a_recorded_edit_that_its_handle_has_not_read_conflicts
 
 
 def test_many_edits_are_few_commits(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("filestore.engine.recorder.MOST_DOCUMENTS", 10)
+    monkeypatch.setattr("filestore.engine.grouping.MOST_DOCUMENTS", 10)
     ground.backend.rescan()
     for number in range(25):
         ground.edit(Key("volumes", str(number)), n=number)
