@@ -97,7 +97,7 @@ class Checkpointer:
         ground = self._ground
         journal = Journal(ground.fs, ground.layout, ground.config.id)
         try:
-            return {op.key for commit, _ in journal.read(start, end) for op in commit.ops}
+            return journal.keys(start, end)
         except OSError as error:
             raise storage_error(error, ground.layout.journal, None) from error
         finally:

@@ -323,9 +323,10 @@ class Committer:
 
 def _records(
     decided: list[tuple[Ticket, list[Step]]], revision: int, synced: int
-) -> tuple[list[Commit], list[bytes]]:
+) -> tuple[list[Commit], list[record.Payload]]:
     """The commits after ``revision``, and what the journal is to say of each."""
-    commits, payloads = [], []
+    commits: list[Commit] = []
+    payloads: list[record.Payload] = []
     for ticket, steps in decided:
         revision += 1
         ops, etags = [], []

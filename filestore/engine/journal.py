@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
-    from filestore.model import Commit
+    from filestore.model import Commit, Key
     from filestore.retention import Retention
 
 SEGMENT_MIN: Final = 128 << 10  # what a segment has from its birth on, synced before any commit
@@ -33,6 +33,7 @@ RESERVE_BYTES: Final = 64 << 10  # kept free for deletes on a full disk
 _GROW_MAX: Final = 1 << 20
 _SAFELY: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
 _READ_BYTES: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 18  # of a long line are written in one go
 _NAME: Final = re.compile(r"(\d{8})\.log")
 
 
@@ -83,7 +84,7 @@ class Journal:
 
     def append(
         self,
-        payloads: Sequence[bytes],
+        payloads: Sequence[record.Payload],
         end: Mark,
         *,
         checkpoint: int,
@@ -103,7 +104,9 @@ class Journal:
                 if tail is None or error.errno != errno.ENOSPC or not may_use_reserve:
                     raise
         seed = tail.header.seed
-        lines = [record.line(payload, seed) for payload in payloads]
+        lines = [record.line(each, seed) for each in payloads if isinstance(each, bytes)]
+        if len(lines) < len(payloads):
+            return self._append_long(tail, offset, payloads, may_use_reserve=may_use_reserve)
         data = lines[0] if len(lines) == 1 else b"".join(lines)
         if offset + len(data) + RESERVE_BYTES > self._size:
             self._reserve(tail, offset + len(data), may_use_reserve=may_use_reserve)
@@ -111,6 +114,27 @@ class Journal:
         positions = []
         for text in lines:
             offset += len(text)
+            positions.append(position(tail.number, offset))
+        return positions
+
+    def _append_long(
+        self,
+        tail: Segment,
+        offset: int,
+        payloads: Sequence[record.Payload],
+        *,
+        may_use_reserve: bool,
+    ) -> list[int]:
+        """Write lines that are too long to be in memory as a whole."""
+        lines = [record.LongLine(payload, tail.header.seed) for payload in payloads]
+        need = offset + sum(line.size for line in lines)
+        if need + RESERVE_BYTES > self._size:
+            self._reserve(tail, need, may_use_reserve=may_use_reserve)
+        positions = []
+        for line in lines:
+            for chunk in line.chunks(_CHUNK_BYTES):
+                write_at(self._fs, tail.fd, chunk, offset)
+                offset += len(chunk)
             positions.append(position(tail.number, offset))
         return positions
 
@@ -233,6 +257,21 @@ class Journal:
         Both are marks that the shared state has told.  Raises Corrupt when a
         line between them is bad, NotFoundError of the system when a segment is gone.
         """
+        for payload, mark, path, at in self._payloads(start, end):
+            yield _commit(payload, path, at), mark
+
+    def keys(self, start: Mark, end: Mark) -> set[Key]:
+        """The documents that those commits changed, and maybe others.  Raises as :meth:`read`."""
+        found: set[Key] = set()
+        for payload, _, path, at in self._payloads(start, end):
+            try:
+                found.update(record.keys_in(payload))
+            except (ValueError, KeyError, TypeError) as error:
+                raise bad_line(path, at) from error
+        return found
+
+    def _payloads(self, start: Mark, end: Mark) -> Iterator[tuple[bytes, Mark, str, int]]:
+        """The objects of those commits, with the mark after each, and where it stands."""
         number, offset = unpack(start.position)
         last, stop = unpack(end.position)
         if number == 0:
@@ -262,9 +301,9 @@ class Journal:
                     continue
                 if revision > expected:
                     raise bad_line(path, offset + start_at)
-                commit = _commit(payload, path, offset + start_at)
                 expected += 1
-                yield commit, Mark(commit.revision, position(number, offset + stop_at))
+                mark = Mark(revision, position(number, offset + stop_at))
+                yield payload, mark, path, offset + start_at
             if expected < void:
                 raise bad_line(path, offset + len(raw))
             number, offset = number + 1, 0

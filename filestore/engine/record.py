@@ -42,13 +42,14 @@ from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from filestore.model import Etag
 
 FORMAT: Final = 1
 _MOST: Final = 1 << 63  # what the words of the shared state can tell
 _MOST_SEGMENTS: Final = 1 << 24
+_LONG: Final = 256  # documents from which on a commit's object is made piece by piece
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
 _REVISION: Final = re.compile(rb'\{"revision":(\d{1,19}),')
 _BEGUN: Final = re.compile(
@@ -88,6 +89,63 @@ def line(payload: bytes, seed: int) -> bytes:
     return b"%08x %b\n" % (crc32(payload, seed), payload)
 
 
+class LongPayload:
+    """The object of a commit to many documents, made piece by piece each time it is wanted.
+
+    As one text it would be there three times while it is put together and written.
+    """
+
+    __slots__ = ("_commit", "_etags", "_synced")
+
+    def __init__(self, commit: Commit, etags: Sequence[Etags], synced: int) -> None:
+        self._commit = commit
+        self._etags = etags
+        self._synced = synced
+
+    def pieces(self) -> Iterator[bytes]:
+        """What the object is put together from, in order."""
+        yield b'%b,"ops":[' % _head(self._commit, self._synced)
+        separator = b""
+        for op, etags in zip(self._commit.ops, self._etags, strict=True):
+            yield separator + _op(op, etags)
+            separator = b","
+        yield b"]}"
+
+
+Payload: TypeAlias = bytes | LongPayload
+
+
+class LongLine:
+    """A line made piece by piece; ``size`` is that of all pieces together."""
+
+    __slots__ = ("_checksum", "_payload", "size")
+
+    def __init__(self, payload: Payload, seed: int) -> None:
+        self._payload = payload
+        self.size = 10  # of the checksum, the space and the end
+        checksum = seed
+        for piece in self._of_object():
+            checksum = crc32(piece, checksum)
+            self.size += len(piece)
+        self._checksum = checksum
+
+    def _of_object(self) -> Iterator[bytes]:
+        return (
+            iter((self._payload,)) if isinstance(self._payload, bytes) else self._payload.pieces()
+        )
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The line in pieces of ``size`` bytes, or a little more."""
+        chunk = bytearray(b"%08x " % self._checksum)
+        for piece in self._of_object():
+            chunk += piece
+            if len(chunk) >= size:
+                yield bytes(chunk)
+                chunk.clear()
+        chunk += b"\n"
+        yield bytes(chunk)
+
+
 def header_line(segment: int, first: int, checkpoint: int, store: str) -> tuple[bytes, int]:
     """A segment's first line, and the seed that it gives to the others."""
     payload = _dumps(
@@ -123,15 +181,29 @@ def parse_header(raw: bytes) -> Header | None:
         return None
 
 
-def commit_payload(commit: Commit, etags: Iterable[Etags], synced: int) -> bytes:
+def commit_payload(commit: Commit, etags: Sequence[Etags], synced: int) -> Payload:
     """The object of a commit.  Documents go in as the canonical bytes that they are."""
-    ops = []
-    for ((collection, id), was, document), (before, after) in zip(commit.ops, etags, strict=True):
-        named = _dumps({"collection": collection, "id": id, "before": before, "after": after})
-        old = b"" if was is None or stands_in(was) else b',"was":' + was
-        new = b"" if document is None else b',"document":' + document
-        ops.append(b"%b%b%b}" % (named[:-1], old, new))
-    head = _dumps(
+    if len(commit.ops) > _LONG:
+        return LongPayload(commit, etags, synced)
+    ops = [_op(op, pair) for op, pair in zip(commit.ops, etags, strict=True)]
+    return b'%b,"ops":[%b]}' % (
+        _head(commit, synced),
+        ops[0] if len(ops) == 1 else b",".join(ops),
+    )
+
+
+def _op(op: Op, etags: Etags) -> bytes:
+    (collection, id), was, document = op
+    before, after = etags
+    named = _dumps({"collection": collection, "id": id, "before": before, "after": after})
+    old = b"" if was is None or stands_in(was) else b',"was":' + was
+    new = b"" if document is None else b',"document":' + document
+    return b"%b%b%b}" % (named[:-1], old, new)
+
+
+def _head(commit: Commit, synced: int) -> bytes:
+    """The fields of a commit but for its ops, with no end yet."""
+    return _dumps(
         {
             "revision": commit.revision,
             "synced": synced,
@@ -140,8 +212,7 @@ def commit_payload(commit: Commit, etags: Iterable[Etags], synced: int) -> bytes
             "message": commit.message,
             "origin": commit.origin,
         }
-    )
-    return b'%b,"ops":[%b]}' % (head[:-1], ops[0] if len(ops) == 1 else b",".join(ops))
+    )[:-1]
 
 
 def etags(commit: Commit) -> list[Etags]:
@@ -205,6 +276,13 @@ def names_in(payload: bytes) -> Iterator[bytes]:
     return (match[1] for match in _HEAD.finditer(payload))
 
 
+def keys_in(payload: bytes) -> Iterator[Key]:
+    """The documents that a commit changed, without looking at what is in them; maybe others too."""
+    for name in names_in(payload):
+        fields = orjson.loads(b'{"collection":%b}' % name)
+        yield _key(fields["collection"], fields["id"])
+
+
 def name_of(key: tuple[str, str]) -> bytes:
     """How a commit's record spells a key, other keys otherwise."""
     collection, id = key
@@ -221,13 +299,9 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
     found = fields["ops"]
     if key is not None:
         found = [op for op in found if (op["collection"], op["id"]) == key]
-    for op in found:
-        # A record that is none of ours may name anything: InvalidKey is a ValueError.
-        encode_collection(op["collection"])
-        encode_id(op["id"])
     ops = [
         Op(
-            Key(op["collection"], op["id"]),
+            _key(op["collection"], op["id"]),
             _before(op),
             canonical_again(op["document"]) if "document" in op else None,
         )
@@ -256,6 +330,13 @@ def documents_after(payload: bytes, keys: Container[tuple[str, str]]) -> dict[Ke
         for op in orjson.loads(payload)["ops"]
         if (op["collection"], op["id"]) in keys
     }
+
+
+def _key(collection: str, id: str) -> Key:
+    """A key in a record, which may be none of ours and name anything.  Raises ValueError."""
+    encode_collection(collection)
+    encode_id(id)
+    return Key(collection, id)
 
 
 def _number(value: object, most: int = _MOST) -> int:

@@ -15,7 +15,7 @@ from tests.bench.documents import sample, volume
 from tests.bench.runner import Case, Row, measure, ratios, spread, versus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from filestore.model import Commit
@@ -51,7 +51,7 @@ def untracked(folder: Path) -> Iterator[Callable[[int], object]]:
     """The same updates, but the journal is not told what was there before."""
     whole = record.commit_payload
 
-    def without(commit: Commit, etags: Iterable[record.Etags], synced: int) -> bytes:
+    def without(commit: Commit, etags: Sequence[record.Etags], synced: int) -> record.Payload:
         ops = tuple([op._replace(before=None) for op in commit.ops])
         return whole(commit._replace(ops=ops), etags, synced)
 

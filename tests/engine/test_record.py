@@ -33,6 +33,27 @@ def test_a_commit_is_one_line_and_reads_back() -> None:
     assert record.parse_commit(payload) == (original, 6)
 
 
+@pytest.mark.parametrize("size", [1, 10, 64, 10_000])
+def test_a_line_that_is_made_piece_by_piece_is_the_same_line(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for original in (commit(7, *OPS), commit(7, *OPS[:1])):
+        etags = record.etags(original)
+        payload = record.commit_payload(original, etags, 6)
+        assert isinstance(payload, bytes)
+        with monkeypatch.context() as patch:
+            patch.setattr(record, "_LONG", 0)
+            long = record.commit_payload(original, etags, 6)
+        assert isinstance(long, record.LongPayload)
+        for each in (long, payload):
+            line = record.LongLine(each, 5)
+            chunks = list(line.chunks(size))
+            assert b"".join(chunks) == record.line(payload, 5)
+            assert line.size == len(record.line(payload, 5))
+            assert all(len(chunk) >= size for chunk in chunks[:-1])
+        assert list(record.keys_in(payload)) == [op.key for op in original.ops]
+
+
 def test_a_header_reads_back_and_seeds_its_lines() -> None:
     text, seed = record.header_line(3, 12, 9, STORE)
     assert record.parse_header(text + b"\0" * 100) == record.Header(3, 12, 9, STORE, seed)
