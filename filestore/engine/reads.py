@@ -338,11 +338,11 @@ class Reads:
             era = self._era
             if entry.era == era and not self.hearing:
                 entry.used = True
-                now = monotonic()
-                if now < self._quiet_until:
+                if monotonic() < self._quiet_until:
                     return entry
-                if not self._unheard():
-                    self._quiet_until = now + QUIET_SECONDS
+                # The listener may take events between the looks at it and into the kernel, and
+                # put another entry in this one's place.
+                if self._hears() and self._entry_of(key) is entry and self._era == era:
                     return entry
             if self.asleep is not None:
                 self.asleep()
@@ -367,9 +367,9 @@ class Reads:
         """Documents as they are now; see Backend."""
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
-        era, pending = self._era, self._pending
         if not self._hears():
             return one_by_one(self.get, collection, ids)
+        era, pending = self._era, self._pending  # from here on: what was told before is in them
         found: list[tuple[str, Entry | Unreadable]] = []
         entry_of = self._entries.get
         for id in ids:
@@ -389,7 +389,8 @@ class Reads:
         # The time before the look: what comes after that is not to be passed over for longer.
         now = monotonic()
         if now >= self._quiet_until:
-            if self._unheard():
+            # In this order: whoever takes events from the kernel says first that it is about to.
+            if self._unheard() or self.hearing:
                 return False
             self._quiet_until = now + QUIET_SECONDS
         return True
@@ -450,18 +451,14 @@ class Reads:
             and entry.data == after
             and (expected is ANY or expected == entry.etag)
             and not (self._pending and key in self._pending)
-            and self._stands(entry)
+            and self._stands(key, entry)
         )
 
-    def _stands(self, entry: FileEntry) -> bool:
+    def _stands(self, key: Key, entry: FileEntry) -> bool:
         """Whether an entry is as its file is, for all that :meth:`get` would ask."""
         era = self._era
-        if entry.era == era and not self.hearing:
-            if monotonic() < self._quiet_until:
-                return True
-            if not self._unheard():
-                self._quiet_until = monotonic() + QUIET_SECONDS
-                return True
+        if entry.era == era and self._hears() and self._entry_of(key) is entry and self._era == era:
+            return True
         if entry.racy:
             return False
         try:

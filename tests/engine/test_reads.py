@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filestore.backend import Entry
 from filestore.codec import canonical
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem, Item
+from filestore.engine.reads import QUIET_SECONDS
 from filestore.errors import StorageError
 from filestore.model import Edit, Key
 from filestore.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from filestore.backend import Unreadable
     from filestore.collection import Collection
+    from filestore.engine.reads import Reads
 
 A = Key("volumes", "a")
 ONE, TWO, THREE = (canonical({"n": n, "text": "x" * 50}) for n in range(3))
@@ -144,3 +149,54 @@ def test_trouble_that_is_not_of_one_document_makes_no_listing_shorter(
     fs.refused = number, ".json"
     with pytest.raises(StorageError):
         volumes.find()
+
+
+def _listens_beside(reads: Reads, key: Key, *, done: bool) -> Callable[[], bool]:
+    """A look into the kernel just before which the listener took all events out of it.
+
+    ``done``: it has told of them already; else it is about to.
+    """
+
+    def unheard() -> bool:
+        reads.hearing = True
+        if done:
+            reads.suspect(key, touched=True)
+            reads.hearing = False
+        return False
+
+    return unheard
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("read", ["get", "get_many", "ids", "holds"])
+def test_a_read_notices_that_the_listener_was_quicker(
+    tmp_path: Path, read: str, done: bool
+) -> None:
+    key = Key("volumes", "a")
+    with closing(FileBackend(tmp_path / "state", background=False)) as backend:
+        backend.apply([Edit(key, b'{"n":1}')])
+        reads = backend._reads
+        reads.trust(lambda: False, anew=True)
+        file = tmp_path / "state" / "volumes" / "a.json"
+        os.utime(file, (1, 1))
+        for _ in range(2):
+            assert reads.get(key) is not None
+            assert reads.ids("volumes") == ["a"]
+        time.sleep(QUIET_SECONDS)
+        if read == "ids":
+            file.unlink()
+        else:
+            file.write_text('{"n": 2}')
+        reads._unheard = _listens_beside(reads, key, done=done)
+        if read == "get":
+            entry = reads.get(key)
+            assert entry is not None
+            assert entry.data == b'{"n":2}'
+        elif read == "get_many":
+            (found,) = reads.get_many("volumes", ["a"])
+            assert isinstance(found[1], Entry)
+            assert found[1].data == b'{"n":2}'
+        elif read == "ids":
+            assert reads.ids("volumes") == []
+        else:
+            assert not reads.holds(Edit(key, b'{"n":1}'))
