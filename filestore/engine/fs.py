@@ -200,8 +200,9 @@ class FileSystem:
     def boot_id(self) -> str:
         """What tells one run of the machine from the next; empty where unknown."""
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                return file.read().strip()
+            # As bytes: opening by a codec of its own would import that codec.
+            with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+                return file.read().decode("ascii").strip()
         except (FileNotFoundError, PermissionError):
             return ""  # any other trouble must not look like another run of the machine
 

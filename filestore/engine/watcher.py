@@ -14,6 +14,7 @@ for a moment pays nothing.
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from filestore.engine.tree import FileEntry
 
 START_SECONDS: Final = 0.05
+"""How long after opening the threads start: who opens for a moment pays for none."""
+
 GATHER_SECONDS: Final = 0.01
 """How long events gather after some were read: each waking costs a commit its turn."""
 
@@ -104,7 +107,7 @@ class Watcher:
         self._numbers: dict[str, int] = {}
         self._root_file = (0, 0)
         self._told: tuple[State | None, float] = (None, 0.0)
-        self._start_seconds = START_SECONDS
+        self._begun = False
         self._without_for = 0.0
         self._due = self._idle_at = 0.0
         self._failed = False
@@ -113,31 +116,33 @@ class Watcher:
 
     # -- from outside -----------------------------------------------------------------
 
-    @property
-    def started(self) -> bool:
-        return self._scribe is not None
-
     def start(self) -> None:
-        """Start the threads, once."""
+        """Start the threads, once, a moment from now.
+
+        Starting a thread waits for it, which takes longer than all else that opening does; a
+        bare one is not waited for.
+        """
         with self._starting:
-            if self._scribe is not None or self._stop.is_set():
+            if self._begun or self._stop.is_set():
                 return
+            self._begun = True
             self._reads.noticed = _calling(self._noticed, None)
             self._reads.asleep = None
             self._recorder.ledger.wake = self._wake.set
             self._recorder.heard = _calling(self._heard_until, 0.0)
-            self._scribe = threading.Thread(
-                target=_run, args=(weakref.WeakMethod(self._record),), name="filestore scribe"
-            )
-            self._scribe.daemon = True
-            self._scribe.start()
-            if not self._events:
-                return
-            self._listener = threading.Thread(
-                target=_run, args=(weakref.WeakMethod(self._listen),), name="filestore listener"
-            )
-            self._listener.daemon = True
-            self._listener.start()
+            begin = _calling(self._start_threads, None)
+            _thread.start_new_thread(_later, (self._stop, START_SECONDS, begin))
+
+    def _start_threads(self) -> None:
+        try:
+            with self._starting:
+                if self._stop.is_set():
+                    return
+                self._scribe = _thread_of(self._record, "filestore scribe")
+                if self._events:
+                    self._listener = _thread_of(self._listen, "filestore listener")
+        except RuntimeError as error:
+            self.why = str(error)  # the system has no thread left: every read looks at its file
 
     def stop(self) -> None:
         """End both threads, and leave the next recorder what is known."""
@@ -207,8 +212,6 @@ class Watcher:
             return None
         if not self._heard.is_set():
             return partial(self._heard.wait, TICK_SECONDS)  # it would only begin anew
-        if not self._events and self._start_seconds:
-            return self._first_wait()
         if self._wake.is_set():
             self._settle()
         recorder, now = self._recorder, time.monotonic()
@@ -242,11 +245,6 @@ class Watcher:
         seconds = until_due if pause is None else min(pause, until_due)
         return partial(self._wake.wait, min(seconds, TICK_SECONDS))
 
-    def _first_wait(self) -> Wait:
-        """A moment after opening, once."""
-        seconds, self._start_seconds = self._start_seconds, 0.0
-        return partial(self._stop.wait, seconds)
-
     def _settle(self) -> None:
         """Wait until nothing new has come for a moment."""
         deadline = time.monotonic() + SETTLE_AT_MOST
@@ -268,8 +266,6 @@ class Watcher:
         """Begin to listen, or hear what there is; how to wait for more, None to end."""
         if self._stop.is_set():
             return None
-        if self._start_seconds:
-            return self._first_wait()
         notices = self._notices
         try:
             if notices is None:
@@ -484,6 +480,21 @@ def _calling(method: Callable[..., T], otherwise: T) -> Callable[..., T]:
         return otherwise if target is None else target(*arguments)
 
     return call
+
+
+def _thread_of(method: Callable[[], Wait | None], name: str) -> threading.Thread:
+    """A thread that works while there is the method's object; started."""
+    # Who asks for no daemon asks which thread is calling, and has a bare one remembered for good.
+    thread = threading.Thread(
+        target=_run, args=(weakref.WeakMethod(method),), name=name, daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def _later(stop: threading.Event, seconds: float, begin: Callable[[], None]) -> None:
+    if not stop.wait(seconds):
+        begin()
 
 
 def _gather(notices: Notices, stop: threading.Event, seconds: float) -> None:
