@@ -68,9 +68,21 @@ class Indexing(Protocol):
         Until then :meth:`edited` says None, and who has much to look at may do without.
         """
 
-    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+    def listen(self) -> float | None:
+        """From when on every edit is told to observers of :meth:`on_edit`; None if none is.
+
+        Waits a moment where that is about to begin.  Another time than before: between them
+        some may not have been told.
+        """
+
+    @property
+    def lasting(self) -> bool:
+        """Whether edits become commits, whoever is there to be told of them."""
+
+    def on_edit(self, observer: Callable[[str, str | None], None]) -> None:
         """Tell ``observer`` of documents, by collection and id, that may have been edited.
 
+        ``id`` None: any document of any collection may have been, before this run.
         It must be quick and must not call back; it is called from any thread, and dropped when
         the backend is closed.
         """
@@ -112,7 +124,14 @@ class InMemory:
     def settling(self) -> bool:
         return False
 
-    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+    def listen(self) -> float | None:
+        return 0.0
+
+    @property
+    def lasting(self) -> bool:
+        return True
+
+    def on_edit(self, observer: Callable[[str, str | None], None]) -> None:
         """Nothing is edited here."""
 
     def point(self) -> tuple[Revision, str] | None:

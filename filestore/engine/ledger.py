@@ -33,6 +33,7 @@ class Ledger:
     def __init__(
         self, ground: Ground, reads: Reads, shelf: Shelf, lost: Callable[[], None]
     ) -> None:
+        self._ground = ground
         self._layout = ground.layout
         self._made = ground.made
         self._reads = reads
@@ -79,6 +80,10 @@ class Ledger:
             if self._continue(catalog):
                 self._saved = catalog.point
                 return catalog
+        # What was edited before will be taken for what was there: no index of before is right.
+        if (state := self._ground.state) is not None:
+            state.set_heard(0.0)
+        self._shelf.disown(_SAVED)
         catalog = Catalog()
         for commit in self._reads.changes(0):
             self._learn(catalog, commit)

@@ -40,6 +40,13 @@ class Telling(Protocol):
     def tells(self) -> bool | None:
         """Whether every edit is told of: now, soon (False), or who knows when (None)."""
 
+    def listen(self) -> float | None:
+        """See :meth:`filestore.backend.Indexing.listen`."""
+
+    @property
+    def lasting(self) -> bool:
+        """See :attr:`filestore.backend.Indexing.lasting`."""
+
 
 class Shelf:
     """A :class:`filestore.backend.Indexing` of one handle."""
@@ -49,7 +56,7 @@ class Shelf:
         self._reads = reads
         self._folder = f"{ground.layout.root}/{RUNTIME}/index"
         self._names = itertools.count()
-        self._observers: list[Callable[[str, str], None]] = []
+        self._observers: list[Callable[[str, str | None], None]] = []
         self.watcher: Telling | None = None
         reads.edited = self._edited
 
@@ -65,13 +72,32 @@ class Shelf:
     def settling(self) -> bool:
         return self.watcher is not None and self.watcher.tells is False
 
-    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+    def listen(self) -> float | None:
+        return None if self.watcher is None else self.watcher.listen()
+
+    @property
+    def lasting(self) -> bool:
+        return self.watcher is None or self.watcher.lasting
+
+    def on_edit(self, observer: Callable[[str, str | None], None]) -> None:
         # One for each store over this handle; a child of a fork asks again.
         self._observers = [*(each for each in self._observers if each != observer), observer]
 
     def _edited(self, key: tuple[str, str]) -> None:
         for observer in self._observers:
             observer(*key)
+
+    def disown(self, but: str) -> None:
+        """Keep nothing ``but`` this: there may have been edits that no commit will tell of."""
+        fs = self._ground.fs
+        try:
+            for item in fs.scan(self._folder):
+                if item.name != but and not item.is_folder:
+                    fs.unlink(f"{self._folder}/{item.name}")
+        except OSError:
+            pass  # nothing was kept, or nothing can be taken away
+        for observer in self._observers:
+            observer("", None)
 
     def point(self) -> tuple[Revision, str] | None:
         mark = self._reads.mark

@@ -56,6 +56,7 @@ _POLL_SHARE: Final = 20  # going through the tree may take a twentieth of the ti
 _RETRY_SECONDS: Final = 60.0
 _BUSY_SECONDS: Final = 10.0
 _TROUBLE: Final = "recording external edits"
+_LISTENING_SECONDS: Final = 10.0  # more than it takes with ten thousands of folders
 _PAUSE_SECONDS: Final = 0.2  # before listening begins anew
 
 _SETTINGS: Final = CONFIG.encode()
@@ -97,6 +98,7 @@ class Watcher:
         self._starting = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._soon = threading.Event()  # somebody waits for the threads, or for their end
         self._heard = threading.Event()  # the listener listens, or knows that it can't
         if not self._events:
             self._heard.set()
@@ -131,7 +133,7 @@ class Watcher:
             self._recorder.ledger.wake = self._wake.set
             self._recorder.heard = _calling(self._heard_until, 0.0)
             begin = _calling(self._start_threads, None)
-            _thread.start_new_thread(_later, (self._stop, START_SECONDS, begin))
+            _thread.start_new_thread(_later, (self._soon, START_SECONDS, begin))
 
     def _start_threads(self) -> None:
         try:
@@ -143,11 +145,13 @@ class Watcher:
                     self._listener = _thread_of(self._listen, "filestore listener")
         except RuntimeError as error:
             self.why = str(error)  # the system has no thread left: every read looks at its file
+            self._heard.set()
 
     def stop(self) -> None:
         """End both threads, and leave the next recorder what is known."""
         with self._starting:
             self._stop.set()
+            self._soon.set()
             self._recorder.stopping = True
             self._heard.set()
             self._wake.set()
@@ -191,6 +195,29 @@ class Watcher:
         if ground.readonly or ground.refusal is not None or ground.state is None:
             return None  # nobody may record what was edited before
         return None if self.why or self._stop.is_set() else False
+
+    def listen(self) -> float | None:
+        """From when on events tell of every edit, once they do; None if they don't."""
+        if not self._reads.trusting:
+            self.start()
+            self._soon.set()
+            self._heard.wait(_LISTENING_SECONDS)
+        return self._reads.since if self._reads.trusting else None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what is edited becomes a commit, by this handle or by a later one.
+
+        So it is once a catalog has all documents.  One that gets them from a pass of this
+        handle may take an edit for what was there, until the pass has ended.
+        """
+        if self.tells:
+            return True
+        recorder, state = self._recorder, self._ground.state
+        catalog = recorder.ledger.catalog
+        if recorder.elected and catalog is not None and catalog.complete and not recorder.passes:
+            return True
+        return state is not None and state.heard > 0
 
     def stats(self) -> dict[str, Any]:
         live = self._reads.trusting
@@ -492,9 +519,9 @@ def _thread_of(method: Callable[[], Wait | None], name: str) -> threading.Thread
     return thread
 
 
-def _later(stop: threading.Event, seconds: float, begin: Callable[[], None]) -> None:
-    if not stop.wait(seconds):
-        begin()
+def _later(soon: threading.Event, seconds: float, begin: Callable[[], None]) -> None:
+    soon.wait(seconds)
+    begin()
 
 
 def _gather(notices: Notices, stop: threading.Event, seconds: float) -> None:

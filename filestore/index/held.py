@@ -27,7 +27,8 @@ class Held:
     documents that were written, each with the newest revision that did and the number of the
     last edit from outside that may have; ``tracked``: whether they are noted.  The index is of
     ``epoch``, and good while that is ``lost``: how often the backend could not tell what
-    changed.  ``believing``: whether what was kept may be used.
+    changed.  ``believing``: whether what was kept may be used.  ``since``: from when on edits
+    are told, where those of before were not known when the index was made.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Held:
         "lock",
         "lost",
         "marks",
+        "since",
         "tracked",
         "unread",
     )
@@ -56,6 +58,7 @@ class Held:
         self.epoch = 0
         self.lost = 0
         self.believing = True
+        self.since: float | None = None
         self.kept_id = ""
         self.kept_revision: Revision = -1
 
@@ -63,6 +66,7 @@ class Held:
         """Have no index."""
         self.layered = None
         self.unread = set()
+        self.since = None
         self.kept_id, self.kept_revision = "", -1
 
     def mark(self, commit: Commit) -> None:

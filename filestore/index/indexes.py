@@ -93,12 +93,11 @@ class Indexes:
         if held is None:
             held = self._held.setdefault(collection, Held(collection))
         with held.lock:
+            if held.since is not None:
+                self._ask_again(held, told=edited is not None)
             if edited is None:
-                # Looking at few documents is soon done, and sees what was edited meanwhile.
-                if held.layered is None or held.epoch != held.lost:
-                    self._restore(held)
-                if held.layered is None or held.layered.count < _WORTH_KEEPING:
-                    return None
+                if not self._is_large(held):
+                    return None  # it is soon looked at, and that sees what was edited meanwhile
                 edited = ()
             try:
                 found = self._candidates(held, query)
@@ -114,6 +113,23 @@ class Indexes:
             if len(found) > 1 and (layered is None or not layered.single):
                 return sorted(set(found))
             return found
+
+    def _is_large(self, held: Held) -> bool:
+        """Whether an index is used, or made, while there may be edits that were not told."""
+        if held.layered is None or held.epoch != held.lost:
+            self._restore(held)
+        if held.layered is None:
+            return len(self._backend.ids(held.collection)) >= _WORTH_KEEPING
+        return held.layered.count >= _WORTH_KEEPING
+
+    def _ask_again(self, held: Held, *, told: bool) -> None:
+        """Whether an index that was made too early to know of all edits may be believed still."""
+        assert self._indexing is not None
+        if held.since != self._indexing.listen():
+            with self._marking:
+                held.lost += 1  # what was edited in between may pass for what was there
+        elif told:
+            held.since = None
 
     def _candidates(self, held: Held, query: Query) -> list[str] | None:
         revision = self._backend.revision  # tells what was committed meanwhile
@@ -149,7 +165,13 @@ class Indexes:
         sources = self._sources(held, missing)
         if not any(source in sources for source, _, _ in query.wanted):
             return None
-        self._make(held, sources)
+        since = None
+        if self._indexing is not None and self._indexing.edited(held.collection) is None:
+            # What is edited before it is read is seen.  What is edited then must be told.
+            since = self._indexing.listen()
+            if since is None:
+                return None
+        self._make(held, sources, since)
         return held.layered
 
     @staticmethod
@@ -177,10 +199,11 @@ class Indexes:
                 sources[source] = None
         return tuple(sources)
 
-    def _make(self, held: Held, sources: tuple[Source, ...]) -> None:
+    def _make(self, held: Held, sources: tuple[Source, ...], since: float | None) -> None:
         """Make the index anew, by one look at every document."""
-        epoch = self._track(held)
         held.forget()
+        held.since = since
+        epoch = self._track(held)
         salt = os.urandom(_SALT_BYTES)
         ids = self._backend.ids(held.collection)
         ids.sort()
@@ -292,6 +315,8 @@ class Indexes:
         point = None if indexing is None else indexing.point()
         if layered is None or indexing is None or point is None or held.epoch != held.lost:
             return
+        if not indexing.lasting:
+            return
         revision, token = point
         if len(held.marks) > _MOST_READ or (
             revision == held.kept_revision and not (layered.changed or held.marks)
@@ -338,8 +363,13 @@ class Indexes:
                     if held_or_none is not None and held_or_none.tracked:
                         held_or_none.marks[key.id] = commit.revision, 0
 
-    def _edited(self, collection: str, id: str) -> None:
+    def _edited(self, collection: str, id: str | None) -> None:
         """Mark what may have been edited from outside; a number of its own tells each apart."""
+        if id is None:
+            with self._marking:
+                for each in self._held.copy().values():
+                    each.lost += each.since is None  # one that was made just now is right
+            return
         held = self._held.get(collection)
         if held is not None and held.tracked:
             with self._marking:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import random
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import filestore
+from filestore.index import indexes as indexes_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +116,70 @@ def test_an_edit_made_while_closed_is_found_after_opening(path: Path) -> None:
         eventually(lambda: answers(store))
         assert ids(store, name="new") == ["id7"]
         assert ids(store, name="v7") == []
+
+
+@pytest.fixture
+def kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone that is large, as far as its indexes go, and what was kept of one."""
+    shutil.rmtree(path / ".filestore")
+    monkeypatch.setattr(indexes_module, "_WORTH_KEEPING", 50)
+    with filestore.open(path) as store:
+        store["notes"]["id1"] = {}
+        eventually(lambda: answers(store))
+        assert ids(store, name="v7") == ["id7"]
+    (image,) = (path / ".filestore" / "index").glob("*.lower")
+    return image
+
+
+@contextlib.contextmanager
+def nobody_records(path: Path) -> Iterator[None]:
+    with open(path / ".filestore" / "state", "r+b") as state:
+        fcntl.flock(state, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_large_index_is_made_and_kept_before_old_edits_are_known(path: Path, kept: Path) -> None:
+    kept.unlink()
+    (path / "volumes" / "id7.json").write_text('{"name": "new"}')
+    with nobody_records(path), filestore.open(path) as store:
+        assert ids(store, name="new") == ["id7"]
+        assert kept.exists()
+        assert not answers(store)
+        (path / "volumes" / "id8.json").write_text('{"name": "new"}')
+        eventually(lambda: ids(store, name="new") == ["id7", "id8"])
+        assert ids(store, name="v8") == []
+    with filestore.open(path) as store:
+        eventually(lambda: answers(store))
+        assert ids(store, name="new") == ["id7", "id8"]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_index_is_not_believed_without_the_catalog_that_it_goes_with(
+    path: Path, kept: Path, early: bool
+) -> None:
+    """An edit that passes for what was there is never told."""
+    (kept.parent / "files").unlink()
+    (path / "volumes" / "id7.json").write_text('{"name": "new"}')
+    with filestore.open(path) as store:
+        if early:
+            ids(store, name="new")
+        store["volumes"].get("id1")
+        eventually(lambda: answers(store))
+        assert ids(store, name="new") == ["id7"]
+        assert ids(store, name="v7") == []
+
+
+def test_an_index_that_no_commit_will_correct_is_not_kept(path: Path, kept: Path) -> None:
+    kept.unlink()
+    (kept.parent / "files").unlink()
+    (path / ".filestore" / "state").unlink()
+    with filestore.open(path):
+        pass  # makes the state
+    (kept.parent / "files").unlink(missing_ok=True)
+    with nobody_records(path), filestore.open(path) as store:
+        assert ids(store, name="v7") == ["id7"]
+        assert store.stats()["indexes"]
+    assert not kept.exists()
 
 
 def test_without_a_watcher_every_find_looks_at_the_files(path: Path) -> None:

@@ -39,7 +39,9 @@ class Watched(MemoryBackend):
         self.tells = True
         self.fields = declared or {}
         self.settling = False
-        self.editing: list[Callable[[str, str], None]] = []
+        self.since: float | None = None
+        self.lasting = True
+        self.editing: list[Callable[[str, str | None], None]] = []
 
     @property
     def indexing(self) -> Indexing | None:
@@ -66,7 +68,14 @@ class _Told(InMemory):
     def settling(self) -> bool:
         return self._backend.settling
 
-    def on_edit(self, observer: Callable[[str, str], None]) -> None:
+    def listen(self) -> float | None:
+        return self._backend.since
+
+    @property
+    def lasting(self) -> bool:
+        return self._backend.lasting
+
+    def on_edit(self, observer: Callable[[str, str | None], None]) -> None:
         self._backend.editing.append(observer)
 
     def edited(self, collection: str) -> Collection[str] | None:
@@ -193,6 +202,47 @@ def test_while_edits_are_looked_for_only_a_large_index_answers(
     assert ids(store, name="v7") == ["7"]
     assert len(backend.read) == 100
     monkeypatch.setattr(indexes_module, "_WORTH_KEEPING", 100)
+    backend.read.clear()
+    assert ids(store, name="v7") == ["7"]
+    assert backend.read == ["7"]
+
+
+def test_while_edits_are_looked_for_a_large_index_is_made_if_those_that_come_are_told(
+    store: Store, backend: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes_module, "_WORTH_KEEPING", 100)
+    backend.tells, backend.settling = False, True
+
+    def read_for_a_find() -> int:
+        backend.read.clear()
+        assert ids(store, name="v7") == ["7"]
+        return len(backend.read)
+
+    assert [read_for_a_find(), read_for_a_find()] == [100, 100]
+    backend.since = 1.0
+    assert [read_for_a_find(), read_for_a_find()] == [101, 1]
+    backend.since = 2.0  # what was edited in between may never be told
+    assert [read_for_a_find(), read_for_a_find()] == [101, 1]
+    backend.tells = True
+    assert read_for_a_find() == 1
+    backend.tells, backend.since = False, 3.0  # all is known of what was edited before
+    assert read_for_a_find() == 1
+
+
+def test_what_may_have_been_edited_before_this_run_is_looked_at_unless_it_was(
+    store: Store, backend: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes_module, "_WORTH_KEEPING", 100)
+    assert ids(store, name="v7") == ["7"]
+    for tells in (True, False):
+        backend.tells, backend.settling, backend.since = tells, True, 1.0
+        for observer in backend.editing:
+            observer("", None)
+        backend.read.clear()
+        assert ids(store, name="v7") == ["7"]
+        assert len(backend.read) == 101
+    for observer in backend.editing:
+        observer("", None)
     backend.read.clear()
     assert ids(store, name="v7") == ["7"]
     assert backend.read == ["7"]
