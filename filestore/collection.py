@@ -306,17 +306,17 @@ class Collection(ReadCollection, MutableMapping[str, "Document"]):
         no other writer's change is lost.  Raises NotFound when there is no document.
         """
         self._encode(id, changes)  # refuses what no document could hold before the lock is taken
-        merged = b""
+        merged: Document = {}
 
         def merge(current: bytes | None) -> bytes:
             nonlocal merged
             if current is None:
                 raise self._missing(id)
-            merged = self._encode(id, merge_patch(decode(current), changes))
-            return merged
+            merged = merge_patch(decode(current), changes)
+            return self._encode(id, merged)
 
         self._apply(id, merge, expected)
-        return decode(merged)
+        return merged
 
     def __delitem__(self, id: str) -> None:
         self._take(id)

@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from filestore.model import Document
 
 
-def merge_patch(document: Document | None, patch: Document) -> Document:
-    """The document that the patch makes of ``document`` (None: of none).
+def merge_patch(document: Document, patch: Document) -> Document:
+    """The document that the patch makes of ``document``, which it takes over and changes.
 
-    Pure: neither argument is changed, and the result shares no list and no dict with them.
+    The patch is not changed, and the result shares no list and no dict with it.
     Raises InvalidDocument for a patch that is no dict, or that is nested more deeply than a
     document can be.
     """
     if not isinstance(patch, dict):
         raise InvalidDocument(f"a merge patch of a document is a dict, not {type(patch).__name__}")
-    result: Document = apply(document, patch)
-    return result
+    _merge(document, patch)
+    return document
 
 
 def apply(target: Any, patch: Any) -> Any:
-    """What RFC 7386 calls MergePatch: for any JSON values, not only for objects."""
+    """What RFC 7386 calls MergePatch: for any JSON values, neither of which is changed."""
     if not isinstance(patch, dict):
         return _copied(patch, 0)
     result = _copied(target, 0) if isinstance(target, dict) else {}
-    merges = [(result, patch, 0)]
+    _merge(result, patch)
+    return result
+
+
+def _merge(target: Any, patch: Any) -> None:
+    merges = [(target, patch, 0)]
     while merges:
         into, changes, depth = merges.pop()
         _check(depth)
@@ -47,7 +52,6 @@ def apply(target: Any, patch: Any) -> Any:
                 merges.append((inner, value, depth + 1))
             else:
                 into[name] = _copied(value, depth + 1)
-    return result
 
 
 def _copied(value: Any, depth: int) -> Any:

@@ -207,7 +207,7 @@ class Committer:
             positions = journal.append(
                 payloads,
                 end,
-                checkpoint=state.checkpoint.revision,
+                checkpoint=state.checkpoint_revision,
                 may_use_reserve=_only_deletes(swaps),
             )
             if level is Durability.FULL:
@@ -344,7 +344,10 @@ def _records(
 
 
 def _only_deletes(swaps: dict[Key, Swap]) -> bool:
-    return all(swap.after is None for swap in swaps.values())
+    for swap in swaps.values():  # not all(): a generator takes as long as the rest of this
+        if swap.after is not None:
+            return False
+    return True
 
 
 def _all_of(conflicts: list[Conflict]) -> Conflict:

@@ -66,6 +66,11 @@ class Journal:
         self._size = 0  # how far the tail is known to be preallocated
         self._reader: Segment | None = None
         self._retention = retention  # for appending
+        self._most = (  # bytes that a segment may have before the next is begun
+            SEGMENT_BYTES
+            if retention is None
+            else retention.segment_bytes(SEGMENT_BYTES, SEGMENT_MIN)
+        )
         self._tail_begun: float | None = None
 
     def path(self, number: int) -> str:
@@ -96,7 +101,9 @@ class Journal:
         written that a reader of the state could see.
         """
         number, offset = unpack(end.position)
-        tail = self._open_tail(number)
+        tail = self._tail
+        if tail is None or tail.number != number:
+            tail = self._open_tail(number)
         if tail is None or offset >= SEGMENT_BYTES or self._is_full(tail, offset, end.revision):
             try:
                 tail, offset = self.rotate(end, checkpoint=checkpoint)
@@ -227,11 +234,11 @@ class Journal:
 
     def _is_full(self, tail: Segment, offset: int, revision: int) -> bool:
         """Whether the retention wants the next segment begun, though this one has room."""
+        if offset >= self._most:
+            return revision >= tail.header.first
         retention = self._retention
         if retention is None or revision < tail.header.first:
             return False
-        if offset >= retention.segment_bytes(SEGMENT_BYTES, SEGMENT_MIN):
-            return True
         commits, seconds = retention.segment_commits, retention.segment_seconds
         if commits is not None and revision - tail.header.first + 1 >= commits:
             return True

@@ -60,6 +60,7 @@ _BEGUN: Final = re.compile(
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
 _is_etag: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _dumps = orjson.dumps
+_as_it_is: Final = orjson.Fragment
 
 
 Etags: TypeAlias = "tuple[Etag | None, Etag | None]"
@@ -185,34 +186,45 @@ def commit_payload(commit: Commit, etags: Sequence[Etags], synced: int) -> Paylo
     """The object of a commit.  Documents go in as the canonical bytes that they are."""
     if len(commit.ops) > _LONG:
         return LongPayload(commit, etags, synced)
-    ops = [_op(op, pair) for op, pair in zip(commit.ops, etags, strict=True)]
-    return b'%b,"ops":[%b]}' % (
-        _head(commit, synced),
-        ops[0] if len(ops) == 1 else b",".join(ops),
-    )
+    ops = [_fields_of(op, pair) for op, pair in zip(commit.ops, etags, strict=True)]
+    return _dumps({**_head_of(commit, synced), "ops": ops})
+
+
+def _fields_of(op: Op, etags: Etags) -> dict[str, object]:
+    (collection, id), was, document = op
+    before, after = etags
+    fields: dict[str, object] = {
+        "collection": collection,
+        "id": id,
+        "before": before,
+        "after": after,
+    }
+    if was is not None and not stands_in(was):
+        fields["was"] = _as_it_is(was)
+    if document is not None:
+        fields["document"] = _as_it_is(document)
+    return fields
 
 
 def _op(op: Op, etags: Etags) -> bytes:
-    (collection, id), was, document = op
-    before, after = etags
-    named = _dumps({"collection": collection, "id": id, "before": before, "after": after})
-    old = b"" if was is None or stands_in(was) else b',"was":' + was
-    new = b"" if document is None else b',"document":' + document
-    return b"%b%b%b}" % (named[:-1], old, new)
+    return _dumps(_fields_of(op, etags))
+
+
+def _head_of(commit: Commit, synced: int) -> dict[str, object]:
+    revision, time, actor, message, origin, _ = commit
+    return {
+        "revision": revision,
+        "synced": synced,
+        "time": time,
+        "actor": actor,
+        "message": message,
+        "origin": origin,
+    }
 
 
 def _head(commit: Commit, synced: int) -> bytes:
     """The fields of a commit but for its ops, with no end yet."""
-    return _dumps(
-        {
-            "revision": commit.revision,
-            "synced": synced,
-            "time": commit.time,
-            "actor": commit.actor,
-            "message": commit.message,
-            "origin": commit.origin,
-        }
-    )[:-1]
+    return _dumps(_head_of(commit, synced))[:-1]
 
 
 def etags(commit: Commit) -> list[Etags]:

@@ -240,6 +240,11 @@ class State:
         return Mark(self.words[_CHECKPOINT], self.words[_CHECKPOINT_AT])
 
     @property
+    def checkpoint_revision(self) -> int:
+        """The last checkpoint."""
+        return self.words[_CHECKPOINT]
+
+    @property
     def synced(self) -> int:
         """The revision up to which the journal is known to be on the disk."""
         return self.words[_SYNCED]

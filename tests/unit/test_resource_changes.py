@@ -35,7 +35,8 @@ def test_a_patch_does_what_merging_does(case):
     current, fields, assigned, inside = case
     patch = patch_of(fields, assigned, inside)
     if patch is not None:
-        assert merge_patch(current, patch) == merged(current, fields, assigned, inside)
+        expected = merged(current, fields, assigned, inside)
+        assert merge_patch(current, patch) == expected
 
 
 @given(sets())

@@ -76,6 +76,15 @@ class Shape:
         self.maps = tuple(name for _, name, _ in self._originals)
         self.transparent = all(name in self._KNOWN or name.startswith("_obj_") for name in probe)
 
+    def changed_maps(self, ovo: Any) -> list[str]:
+        """Maps that may have been changed inside, whatever the object's tracker says."""
+        have = vars(ovo)
+        return [
+            name
+            for original, name, attribute in self._originals
+            if have.get(attribute) != have.get(original, {})
+        ]
+
     def encode(self, ovo: Any, names: Iterable[str] | None = None) -> Document:
         """The fields, or those of ``names``, as a document has them.
 

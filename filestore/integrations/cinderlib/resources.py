@@ -96,7 +96,7 @@ def fields_of(collection: str, resource: Any, *, changed: bool = False) -> Docum
     layout = shape(collection)
     names = None
     if changed:
-        names = {*ovo._changed_fields, *layout.maps, *_UNTRACKED[collection]}
+        names = {*ovo._changed_fields, *layout.changed_maps(ovo), *_UNTRACKED[collection]}
     fields = layout.encode(ovo, names)
     if collection == VOLUMES:
         # Not by the property, which would load a type that is not there.
