@@ -345,3 +345,14 @@ def test_no_damaged_byte_is_believed(data: st.DataObject) -> None:
         return
     assert read == header
     assert hits == [image.found(0, digest) for digest in range(50)]
+
+
+def test_a_small_index_that_is_cut_short_while_it_is_used_harms_nobody(path: Path) -> None:
+    with Opened(path) as opened:
+        assert opened.ids(name="v7") == ["id007"]
+        for file in kept(path):
+            os.truncate(file, 0)
+        for n in range(COUNT):
+            assert opened.ids(name=f"v{n}") == [f"id{n:03}"]
+    with Opened(path) as opened:
+        assert opened.ids(name="v7") == ["id007"]
