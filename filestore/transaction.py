@@ -61,10 +61,10 @@ class Transaction:
         self._actor = actor
         self._message = message
         self._made: Revision | None = None
-        self._writes: dict[tuple[str, str], Entry | None] = {}
+        self._writes: dict[Key, Entry | None] = {}
         self._seen: dict[tuple[str, str], Entry | None] = {}
         # What each write replaced in _writes, so that a nested block can be taken back.
-        self._undo: list[tuple[tuple[str, str], Entry | None | _Untouched]] = []
+        self._undo: list[tuple[Key, Entry | None | _Untouched]] = []
 
     def __getitem__(self, collection: str) -> Collection:
         """The collection of that name; it need not have documents yet."""
@@ -146,7 +146,7 @@ class Transaction:
     def apply(self, edits: Sequence[Edit]) -> Commit | None:
         """Take the edits into the transaction, all or none; a ground's method, see Backend."""
         self._require_active()
-        decided: list[tuple[tuple[str, str], Entry | None]] = []
+        decided: list[tuple[Key, Entry | None]] = []
         conflicts: list[Key] = []
         for edit in edits:
             if edit.expected is ANY and not callable(edit.after):
@@ -198,11 +198,14 @@ class Transaction:
         self._require_active()
         if not self._writes:
             return None
+        edits = [
+            Edit(key, None if entry is None else entry.data, self._expected(key))
+            for key, entry in self._writes.items()
+        ]
+        # All that is needed of a bulk load's many writes is in the edits.
+        self._writes, self._seen, self._undo = {}, {}, []
         commit = self._backend.apply(
-            [
-                Edit(Key(*key), None if entry is None else entry.data, self._expected(key))
-                for key, entry in self._writes.items()
-            ],
+            edits,
             actor=self._actor if self._actor is not None else default_actor,
             message=self._message,
         )

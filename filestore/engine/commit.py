@@ -210,6 +210,7 @@ class Committer:
                 checkpoint=state.checkpoint_revision,
                 may_use_reserve=_only_deletes(swaps),
             )
+            payloads.clear()
             if level is Durability.FULL:
                 journal.sync()
             with reads.mutex:
@@ -298,26 +299,29 @@ class Committer:
     def _publish(self, state: State, swaps: dict[Key, Swap], mark: Mark, litter: list[str]) -> None:
         """The commit is made: nothing that happens here is the caller's failure."""
         tree, reads = self._ground.tree, self._reads
-        done = False
+        # Let go of one by one: events of thousands of files take memory meanwhile.
+        waiting = list(reversed(swaps.values()))
+        swaps.clear()
         try:
-            for key, swap in swaps.items():
+            while waiting:
+                swap = waiting[-1]
                 left, ours = tree.swap_in(swap)
-                reads.published(key, mark.revision, tree.settle(swap, ours=ours))
+                reads.published(swap.key, mark.revision, tree.settle(swap, ours=ours))
                 if left is not None:
                     if ours:
                         litter.append(left)
                     else:
                         recover.clear(self._ground, left, ours=False)
-            done = True
+                waiting.pop()
         except OSError as error:
             where = error.filename or self._ground.layout.root
             self._ground.trouble = f"publishing: {storage_error(error, where, None)}"
         finally:
-            if done:
+            if not waiting:
                 state.set_published(mark)
             else:
                 state.set_flags(state.flags | Flag.DIRTY)
-                for swap in swaps.values():
+                for swap in waiting:
                     tree.abandon(swap, remove=False)
 
 
@@ -335,6 +339,7 @@ def _records(
             now, new = (None, None) if after is None else (after.data, after.etag)
             ops.append(Op(swap.key, was, now))
             etags.append((old, new))
+        steps.clear()  # a bulk load's are many
         commit = Commit(
             revision, time.time(), ticket.actor, ticket.message, ticket.origin, tuple(ops)
         )
