@@ -198,51 +198,44 @@ class Catalog:
         """Begin to compare a part of the tree: ``below`` is a folder with a slash, or all."""
         return Comparison(self._table, self._changed, below)
 
-    def encode(self, store: bytes, settled_ns: int) -> Iterator[bytes]:
+    def encode(self, store: bytes, settled_ns: int) -> Iterator[bytes | memoryview]:
         """The catalog as a table, in pieces.
 
         A file that was touched at ``settled_ns`` or later may have been touched again in
         the same tick: its row tells no signature (as in git's index).
         """
         rows, text, garbage = self._merged(settled_ns)
-        size = sum(len(part) for part in text)
-        text.append(bytes(-size % 8))
-        size += len(text[-1])
-        count = sum(len(part) for part in rows) // _SIZE
+        text.add(bytes(-text.size % 8))
         flags = _COMPLETE if self.complete else 0
-        head = _HEADER.pack(MAGIC, flags, count, size, garbage, *self.point, store, 0)[:-8]
+        count = rows.size // _SIZE
+        head = _HEADER.pack(MAGIC, flags, count, text.size, garbage, *self.point, store, 0)[:-8]
         checksum = zlib.crc32(head)
-        for part in (*rows, *text):
+        for part in (*rows.parts, *text.parts):
             checksum = zlib.crc32(part, checksum)
         yield head + checksum.to_bytes(8, "little")
-        yield b"".join(rows)
-        yield b"".join(text)
+        yield from rows.parts
+        yield from text.parts
 
-    def _merged(
-        self, settled_ns: int
-    ) -> tuple[list[bytes | memoryview], list[bytes | memoryview], int]:
+    def _merged(self, settled_ns: int) -> tuple[_Pieces, _Pieces, int]:
         """Rows and names; those that did not change are copied as they lie."""
         table = self._table
-        rows: list[bytes | memoryview] = []
-        text: list[bytes | memoryview] = []
-        at = garbage = 0
-        fresh: dict[bytes, Known | None] = {
-            name.encode(): known for name, known in self._changed.items()
-        }
+        rows, text = _Pieces(), _Pieces()
+        garbage = 0
+        fresh = self._changed
         if table is not None and table.garbage * 4 > table.text_bytes:
             # Too many names that nobody has: write all of them anew.
-            everything = {table.name(i): table.known(i) for i in range(table.count)}
+            everything = {table.name(i).decode(): table.known(i) for i in range(table.count)}
             fresh, table = {**everything, **fresh}, None
         if table is not None:
-            text.append(table.text)
-            at, garbage = table.text_bytes, table.garbage
+            text.copy(table.text)
+            garbage = table.garbage
         done = 0
-        for name in sorted(fresh):
-            known = fresh[name]
+        for each in sorted(fresh):  # texts are in the order of their bytes
+            known, name = fresh[each], each.encode()
             old = None
             if table is not None:
                 index, found = table.find(name, done)
-                rows.append(table.rows(done, index))
+                rows.copy(table.rows(done, index))
                 done = index + found
                 if found:
                     old = _AT.unpack_from(table.rows(index, done), _AT_OFFSET)[0]
@@ -250,13 +243,39 @@ class Catalog:
                 garbage += len(name) + 2 if old is not None else 0
                 continue
             if old is None:
-                old = at
-                text.append(_LENGTH.pack(len(name)) + name)
-                at += len(name) + 2
-            rows.append(_row(known, old, settled_ns))
+                old = text.size
+                text.add(_LENGTH.pack(len(name)) + name)
+            rows.add(_row(known, old, settled_ns))
         if table is not None:
-            rows.append(table.rows(done, table.count))
+            rows.copy(table.rows(done, table.count))
         return rows, text, garbage
+
+
+class _Pieces:
+    """Bytes put together of what lies somewhere already and of what is made, without an object
+    for each of thousands.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[memoryview | bytearray] = []
+
+    def copy(self, data: memoryview) -> None:
+        """Append what is not to change before it is written."""
+        if data.nbytes:
+            self._parts.append(data)
+            self.size += data.nbytes
+
+    def add(self, data: bytes) -> None:
+        """Append what was made."""
+        if not self._parts or isinstance(self._parts[-1], memoryview):
+            self._parts.append(bytearray())
+        self._parts[-1] += data  # type: ignore[operator]  # it is the bytearray
+        self.size += len(data)
+
+    @property
+    def parts(self) -> list[memoryview]:
+        return [memoryview(part) for part in self._parts]
 
 
 def _row(known: Known, at: int, settled_ns: int) -> bytes:
