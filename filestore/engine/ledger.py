@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.codec import etag_of
 from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
+from filestore.model import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from filestore.engine.reads import Reads
     from filestore.engine.shelf import Shelf
     from filestore.model import Commit
+
+Moves: TypeAlias = "tuple[int, int]"
+"""How often files were moved to a name, and from it."""
 
 _SAVED: Final = "files"
 _CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
@@ -47,7 +51,8 @@ class Ledger:
         """Know nothing; see :meth:`let_go`."""
         self.catalog: Catalog | None = None
         self.own = 0  # the newest commit that this handle recorded
-        self.published: set[str] = set()  # names that a commit is about to give to new files
+        # How often files are about to be moved to a name and from it, by publishing commits.
+        self.published: dict[str, Moves] = {}
         self._saved = START
         self._unsubscribe: Callable[[], None] | None = None
         self._news: deque[Sequence[Commit] | None] = deque()
@@ -147,13 +152,16 @@ class Ledger:
         if commit.revision <= catalog.point.revision:
             return
         cut = len(self._layout.root) + 1
-        for key, _, after in commit.ops if commit.revision != self.own else ():
+        published = self.published
+        for key, before, after in commit.ops if commit.revision != self.own else ():
             name = self._layout.path(key, 0)[cut:]
             if after is None:
                 catalog.remove(name)
             else:
                 catalog.put(name, Known(bytes.fromhex(etag_of(after)), UNSEEN))
-            self.published.add(name)
+            if commit.origin is not Origin.EXTERNAL:
+                came, left = published.get(name, (0, 0))
+                published[name] = came + (after is not None), left + (before is not None)
         catalog.point = Point(commit.revision, commit.time)
 
     # -- saving -----------------------------------------------------------------------

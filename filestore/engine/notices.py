@@ -41,6 +41,7 @@ _ONLY_FOLDERS: Final = 0x01000000
 _NO_LINKS: Final = 0x02000000
 _NOT_UNLINKED: Final = 0x04000000
 FOLDER: Final = 0x40000000
+_WRITTEN: Final = CREATE | MODIFY | CLOSE_WRITE
 _WANTED: Final = (
     MODIFY
     | CLOSE_WRITE
@@ -110,18 +111,37 @@ class Notices:
         self._poll.poll(None if seconds is None else seconds * 1000)
 
     def read(self) -> tuple[list[Notice], bool]:
-        """What there is, and whether there may be more at once."""
+        """What there is, and whether there may be more at once.
+
+        What is written to a file in a row comes as one notice; moves are told one by one.
+        """
         try:
             raw = os.read(self._fd, _BUFFER)
         except BlockingIOError:
             return [], False
         found = []
         at, size = 0, len(raw)
+        last_watch, last_name, together = -1, b"", 0
+        unpack = _EVENT.unpack_from
         while at < size:
-            watch, mask, _, length = _EVENT.unpack_from(raw, at)
+            watch, mask, _, length = unpack(raw, at)
             at += 16
-            found.append(Notice(watch, mask, raw[at : at + length].rstrip(b"\0")))
+            name = raw[at : at + length]
             at += length
+            if mask & _WRITTEN and not mask & FOLDER:
+                if name == last_name and watch == last_watch:
+                    together |= mask
+                    continue
+                if last_name:
+                    found.append(Notice(last_watch, together, last_name.rstrip(b"\0")))
+                last_watch, last_name, together = watch, name, mask
+                continue
+            if last_name:
+                found.append(Notice(last_watch, together, last_name.rstrip(b"\0")))
+                last_name = b""
+            found.append(Notice(watch, mask, name.rstrip(b"\0")))
+        if last_name:
+            found.append(Notice(last_watch, together, last_name.rstrip(b"\0")))
         return found, size > _BUFFER - 512
 
     def waiting(self) -> bool:

@@ -525,8 +525,8 @@ class Reads:
     def trusting(self) -> bool:
         return self._era > 0
 
-    def suspect(self, key: Key, *, touched: bool) -> FileEntry | None:
-        """An event tells of a document's file; what was known of it, if it may have changed.
+    def suspect(self, key: Key, *, touched: bool) -> tuple[FileEntry | None, bool]:
+        """An event tells of a document's file; what was known of it, and whether it is so still.
 
         ``touched``: it was written to.  Otherwise it only took its name, as every publishing
         makes it, and an unchanged signature vouches for it.
@@ -541,14 +541,14 @@ class Reads:
                 self._doubts += 1  # somebody may be reading it at this moment
             if self.edited is not None:
                 self.edited(key)
-            return None
+            return None, False
         if not touched and self._is_current(entry):
-            return None
+            return entry, True
         with self.mutex:
             self._doubt(key)
         if self.edited is not None:
             self.edited(key)
-        return entry
+        return entry, False
 
     def _compare(self, key: Key) -> None:
         """Keep a listing only while it says of a file what there is."""

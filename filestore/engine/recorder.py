@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from filestore.engine.catalog import Catalog, Differing
     from filestore.engine.ground import Ground
     from filestore.engine.grouping import Group
+    from filestore.engine.ledger import Moves
     from filestore.engine.reads import Reads
     from filestore.engine.record import Etags
     from filestore.engine.shelf import Shelf
@@ -53,15 +54,23 @@ _MOST_UNPROVEN: Final = 50_000
 
 
 class Hint(NamedTuple):
-    """Where to look.  ``touched``: the file was written to, so its signature proves nothing."""
+    """Where to look.
+
+    ``touched``: the file was written to, so its signature proves nothing.  ``was``: what it
+    was when it was last read; ``now``: what it was then, and was found to be still.
+    ``moves``: how often files were moved to that name and from it.
+    """
 
     touched: bool
     being_written: bool
     since: float
     was: FileEntry | None
+    now: FileEntry | None
+    moves: Moves
 
 
-_BLANK: Final = Hint(touched=False, being_written=False, since=0.0, was=None)
+_NO_MOVES: Final = (0, 0)
+_BLANK: Final = Hint(False, False, 0.0, None, None, _NO_MOVES)
 
 
 class Recorder:
@@ -105,7 +114,14 @@ class Recorder:
         return self._lock_fd is not None
 
     def hint(
-        self, name: str, *, touched: bool, being_written: bool = False, was: FileEntry | None = None
+        self,
+        name: str,
+        *,
+        touched: bool,
+        being_written: bool = False,
+        was: FileEntry | None = None,
+        now: FileEntry | None = None,
+        moves: Moves = _NO_MOVES,
     ) -> None:
         """A document's file may have been edited."""
         if self._lock_fd is None:
@@ -114,9 +130,10 @@ class Recorder:
         if old is not None:
             touched = touched or old.touched
             was = old.was or was
+            moves = old.moves[0] + moves[0], old.moves[1] + moves[1]
         self._newest = time.monotonic()
         since = old.since if old is not None else self._newest
-        self._hints[name] = Hint(touched, being_written, since, was)
+        self._hints[name] = Hint(touched, being_written, since, was, now, moves)
 
     def noticed(self, was: FileEntry) -> None:
         """A read found a document that is not what it was."""
@@ -321,6 +338,14 @@ class Recorder:
             self._edited_bytes += len(found.entry.data) if found.entry is not None else 0
             if self._grouping.full(len(self._edits), self._edited_bytes):
                 self._record()
+        self._expect_no_moves(suspect.name for suspect in batch)
+
+    def _expect_no_moves(self, names: Iterable[str]) -> None:
+        """Have moves to these names looked at: what was expected may have been seen already."""
+        published = self.ledger.published
+        if published:
+            for name in names:
+                published.pop(name, None)
 
     def _differing(self, differing: Iterable[Differing]) -> Iterator[Suspect]:
         """What going through the tree found to be another file than the catalog says."""
@@ -337,11 +362,14 @@ class Recorder:
             if catalog is None:
                 return
             known = catalog.get(name)
-            if name in published:
-                published.discard(name)
-                if not hint.touched and hint.since and known is not None:
-                    # The event is that of the commit's own publishing, most likely: that it was
-                    # is proven when there is time, not in the middle of writes.
+            came, left = published.pop(name, _NO_MOVES)
+            if known is not None and hint.since and not hint.touched:
+                if hint.now is not None and bytes.fromhex(hint.now.etag) == known.etag:
+                    learn(catalog, name, hint.now)  # this handle's own publishing, most often
+                    continue
+                if hint.was is None and hint.moves[0] <= came and hint.moves[1] <= left:
+                    # No more happened than another's commit makes happen when it is published:
+                    # that it was that is proven when there is time, not in the middle of writes.
                     if len(self._unproven) < _MOST_UNPROVEN:
                         self._unproven[name] = None
                     continue
@@ -414,6 +442,7 @@ class Recorder:
                 ops.append(Op(now.key, before, now.entry.data))
                 etags.append((old, now.entry.etag))
             sure.append(now)
+        self._expect_no_moves(found.name for found in edits)
         if not ops:
             return
         commit = self._writer.record(ops, etags, actor=group.actor, message=group.message)
@@ -421,7 +450,7 @@ class Recorder:
         self.ledger.own = commit.revision
         self.ledger.take_in()  # the commit itself; then what it is about
         for now in sure:
-            learn(catalog, now)
+            learn(catalog, now.name, now.entry)
 
 
 def _changed(found: Found) -> Changed:

@@ -150,21 +150,20 @@ def _judge(catalog: Catalog, found: Found) -> Found | None:
         return None if known is None else found
     if known is None:
         if not catalog.complete and found.was is None:
-            learn(catalog, found)  # it may have been there all the time
+            learn(catalog, found.name, entry)  # it may have been there all the time
             return None
         return found
     if known.etag != bytes.fromhex(entry.etag):
         return found
     if entry.racy or known.signature != entry.signature:
-        learn(catalog, found)
+        learn(catalog, found.name, entry)
     return None
 
 
-def learn(catalog: Catalog, found: Found) -> None:
-    """Have the catalog know a document as it was found."""
-    entry = found.entry
+def learn(catalog: Catalog, name: str, entry: FileEntry | None) -> None:
+    """Have the catalog know a document as its file is."""
     if entry is None:
-        catalog.remove(found.name)
+        catalog.remove(name)
         return
     signature = UNSEEN if entry.racy else entry.signature
-    catalog.put(found.name, Known(bytes.fromhex(entry.etag), signature))
+    catalog.put(name, Known(bytes.fromhex(entry.etag), signature))

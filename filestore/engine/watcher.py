@@ -62,6 +62,7 @@ _PAUSE_SECONDS: Final = 0.2  # before listening begins anew
 _SETTINGS: Final = CONFIG.encode()
 _TOUCHED: Final = system.MODIFY | system.CREATE
 _CLOSED: Final = system.CLOSE_WRITE | system.MOVED_TO | system.MOVED_FROM | system.DELETE
+_NEVER: Final = (1 << 30, 1 << 30)  # so often no publishing moves a file
 _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
 
 
@@ -79,6 +80,22 @@ def green() -> bool:
         (eventlet is not None and eventlet.is_monkey_patched("thread"))
         or (gevent is not None and gevent.is_module_patched("threading"))
     )
+
+
+class _Told:
+    """What events told of a file: their masks, how often one was moved to its name and away."""
+
+    __slots__ = ("came", "left", "mask")
+
+    def __init__(self) -> None:
+        self.mask = self.came = self.left = 0
+
+    def add(self, mask: int) -> None:
+        self.mask |= mask
+        if mask & system.MOVED_TO:
+            self.came += 1
+        elif mask & system.MOVED_FROM:
+            self.left += 1
 
 
 class Watcher:
@@ -388,7 +405,7 @@ class Watcher:
 
     def _take(self, heard: list[Notice]) -> bool:
         """Follow events; False when listening must begin anew."""
-        files: dict[tuple[int, bytes], int] = {}
+        files: dict[tuple[int, bytes], _Told] = {}
         suffix = self._layout.suffix.encode()
         anew = False
         for watch, mask, name in heard:
@@ -398,7 +415,10 @@ class Watcher:
             elif name:
                 if name[0] != 0x2E and name.endswith(suffix):
                     at = watch, name
-                    files[at] = files.get(at, 0) | mask
+                    told = files.get(at)
+                    if told is None:
+                        told = files[at] = _Told()
+                    told.add(mask)
             elif mask & system.OVERFLOW:
                 self.overflows += 1
                 anew = True
@@ -418,24 +438,36 @@ class Watcher:
             self._files(files)
         return True
 
-    def _files(self, files: dict[tuple[int, bytes], int]) -> None:
+    def _files(self, files: dict[tuple[int, bytes], _Told]) -> None:
         reads, recorder, layout = self._reads, self._recorder, self._layout
+        folders: dict[int, str] = {}
         try:
             reads.catch_up()  # so that another's publishing is known for what it is
         except FilestoreError:
             pass  # it is told by who reads
-        for done, ((watch, raw), mask) in enumerate(files.items()):
-            folder = self._watches.get(watch)
-            if folder is None or not raw.isascii():
+        for done, ((watch, raw), told) in enumerate(files.items()):
+            inside = folders.get(watch)
+            if inside is None:
+                folder = self._watches.get(watch)
+                if folder is None:
+                    continue
+                inside = folders[watch] = layout.name(f"{folder}/")
+            if not raw.isascii():
                 continue
-            name = layout.name(f"{folder}/{raw.decode()}")
+            name = f"{inside}{raw.decode()}"
             key = layout.named(name)
             if key is None:
                 continue
+            mask = told.mask
             touched = bool(mask & _TOUCHED)
-            was = reads.suspect(key, touched=touched)
+            entry, current = reads.suspect(key, touched=touched)
             recorder.hint(
-                name, touched=touched, being_written=touched and not mask & _CLOSED, was=was
+                name,
+                touched=touched,
+                being_written=touched and not mask & _CLOSED,
+                was=None if current else entry,
+                now=entry if current else None,
+                moves=_NEVER if mask & system.DELETE else (told.came, told.left),
             )
             if not done % 256:
                 time.sleep(0)  # let the others have their turn

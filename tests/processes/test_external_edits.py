@@ -16,6 +16,7 @@ import pytest
 import filestore
 from filestore import Corrupt, Origin
 from filestore.engine.files import FileBackend
+from filestore.engine.recorder import Recorder
 from tests.processes.actors import FORK, assert_sound, replayed, state_of, until
 
 if TYPE_CHECKING:
@@ -167,6 +168,54 @@ def test_an_edit_in_place_just_after_a_put_is_seen(path: Path, store: Store) -> 
             stream.write(file.read_text().replace(str(n), str(n + 100)))
         until(lambda n=n: store["volumes"]["a"] == {"n": n + 100})
         until(lambda n=n: list(store.changes())[-1].after == {"n": n + 100})
+    assert replayed(store) == state_of(store)
+
+
+def put_when_told(pipe: Connection, path: Path) -> None:
+    with filestore.open(path, watch=False) as store:
+        while (n := pipe.recv()) != "end":
+            store["volumes"].get("a")
+            pipe.send(store["volumes"].put("a", {"n": n}))
+
+
+def remove(file: Path, document: Any) -> None:
+    file.unlink()
+
+
+def move_away(file: Path, document: Any) -> None:
+    file.rename(file.with_name("a.json~"))
+
+
+@pytest.mark.parametrize("change", [save_by_rename, remove, move_away])
+@pytest.mark.parametrize("by_other", [False, True])
+def test_an_edit_just_after_a_put_is_not_left_until_there_is_time(
+    path: Path,
+    store: Store,
+    start: Callable[..., Actor],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    change: Callable[[Path, Any], None],
+    by_other: bool,
+) -> None:
+    until(lambda: store.stats()["recorder"])
+    work = Recorder.round
+    monkeypatch.setattr(Recorder, "round", lambda self, *, idle: work(self, idle=idle and False))
+    other = start(put_when_told, path)
+    for n in range(1, 20):
+        if by_other:
+            other.ask(n)
+        else:
+            store["volumes"].get("a")
+            store["volumes"]["a"] = {"n": n}
+        change(path / "volumes/a.json", {"n": -n})
+        after = None if change is not save_by_rename else {"n": -n}
+        until(
+            lambda after=after, n=n: (
+                [store.revision, list(store.changes())[-1].after] == [1 + 2 * n, after]
+            )
+        )
+    other.say("end")
+    other.end()
     assert replayed(store) == state_of(store)
 
 
