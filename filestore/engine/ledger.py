@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
     from filestore.engine.shelf import Shelf
-    from filestore.model import Commit
+    from filestore.model import Commit, Key
 
 Moves: TypeAlias = "tuple[int, int]"
 """How often files were moved to a name, and from it."""
@@ -158,11 +158,18 @@ class Ledger:
             if after is None:
                 catalog.remove(name)
             else:
-                catalog.put(name, Known(bytes.fromhex(etag_of(after)), UNSEEN))
+                catalog.put(name, self._known_of(key, after))
             if commit.origin is not Origin.EXTERNAL:
                 came, left = published.get(name, (0, 0))
                 published[name] = came + (after is not None), left + (before is not None)
         catalog.point = Point(commit.revision, commit.time)
+
+    def _known_of(self, key: Key, data: bytes) -> Known:
+        """A document that was committed, and the file where this handle has seen it there."""
+        entry = self._reads.known(key)
+        if entry is None or entry.data != data:
+            return Known(bytes.fromhex(etag_of(data)), UNSEEN)
+        return Known(bytes.fromhex(entry.etag), UNSEEN if entry.racy else entry.signature)
 
     # -- saving -----------------------------------------------------------------------
 

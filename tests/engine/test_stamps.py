@@ -15,6 +15,7 @@ from filestore.errors import Conflict
 from filestore.model import Edit, Key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 A = Key("volumes", "a")
@@ -143,6 +144,33 @@ def test_a_put_over_an_edit_right_after_a_commit_is_a_conflict(
         with pytest.raises(Conflict):
             backend.apply([Edit(A, canonical({"n": 999}))])
         assert read(backend) == canonical({"n": n + 1})
+    backend.close()
+
+
+def test_the_recorder_does_not_read_what_its_handle_has_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FileBackend(tmp_path / "store", background=False, durability="off")
+    tree = backend._ground.tree
+    for n in range(100, 180):
+        backend.apply([Edit(A, canonical({"n": n}))])
+    backend.rescan()
+    read: list[Key] = []
+    load_many = tree.load_many
+
+    def counted(wanted: Sequence[tuple[Key, str]]) -> object:
+        read.extend(key for key, _ in wanted)
+        return load_many(wanted)
+
+    monkeypatch.setattr(tree, "load_many", counted)
+    keys = [Key("volumes", str(n)) for n in range(10)]
+    for key in keys:
+        backend.apply([Edit(key, canonical({"n": 1}))])
+    backend.rescan()
+    assert set(keys) & set(read) == (set() if tree._stamps.fine else set(keys))
+    _overwrite(tmp_path / "store/volumes/3.json", b'{\n  "n": 2\n}\n')
+    backend.rescan()
+    assert [commit.ops[0].key for commit in backend.changes(backend.revision - 1)] == [keys[3]]
     backend.close()
 
 
