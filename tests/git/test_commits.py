@@ -227,17 +227,22 @@ def test_without_a_name_for_the_committer_it_says_so(
             store.git.commit()
 
 
-@pytest.mark.parametrize("turn", range(8))
+@pytest.mark.parametrize(
+    "where",
+    [*range(5), "index before", "index after", "tree", "remember", "slow index", "slow trees"],
+)
 def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
-    work: Work, turn: int, monkeypatch: pytest.MonkeyPatch
+    work: Work, where: int | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if str(where).startswith("slow"):
+        work.git("config", "core.fsync", "loose-object")  # left to git
     with opened(work) as store:
         store["volumes"]["a"] = {"size": 1}
         store.git.commit("before")
         store["volumes"]["a"] = {"size": 2}
         store["volumes"]["b"] = {"size": 1}
-        left = turn
-        call = Git.call
+        left = where if isinstance(where, int) else 99
+        call, exchange = Git.call, commits.exchange
 
         def dying(self: Git, *words: str, **options: Any) -> Any:
             nonlocal left
@@ -246,13 +251,27 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
             left -= 1
             return call(self, *words, **options)
 
+        def die(*_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+        def exchange_and_die(*args: Any) -> Any:
+            assert exchange(*args)
+            raise KeyboardInterrupt
+
         with monkeypatch.context() as patch:
             patch.setattr(Git, "call", dying)
-            if turn == 6:  # after the last process: HEAD has moved, nobody knows
-                patch.setattr(commits, "write_file", dying)
-            if turn == 7:
-                left = 0
-                patch.setattr(Git, "start", dying)
+            if where == "index before":
+                patch.setattr("filestore.integrations.git.index.os.replace", die)
+            elif where == "index after":
+                patch.setattr(commits, "exchange", exchange_and_die)
+            elif where == "tree":
+                patch.setattr("filestore.integrations.git.loose.os.rename", die)
+            elif where == "remember":  # HEAD has moved, nobody knows
+                patch.setattr(commits, "write_file", die)
+            elif where == "slow index":
+                patch.setattr(Git, "start", die)
+            elif where == "slow trees":
+                patch.setattr(commits._Committing, "_write_trees", die)
             with pytest.raises(KeyboardInterrupt):
                 store.git.commit("after")
         store.git.commit("after")

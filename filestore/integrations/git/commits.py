@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
 from filestore.engine.layout import CONFIG, RUNTIME
 from filestore.errors import Closed, Conflict, Corrupt, FilestoreError
 from filestore.integrations.git import repository as repositories
 from filestore.integrations.git.conflicts import read_file, write_file
+from filestore.integrations.git.index import Folder, Staged, changed, exchange
+from filestore.integrations.git.loose import Loose
 from filestore.integrations.git.objects import Objects, TreeEntry
 from filestore.integrations.git.plan import Trees, message_for
-from filestore.integrations.git.run import Git
+from filestore.integrations.git.run import Done, Git
 from filestore.integrations.git.tree import GitPast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from filestore.backend import Backend
     from filestore.integrations.git.repository import Repository
@@ -179,6 +183,7 @@ class _Committing:
         self._repository: Repository = repositories.find(_folder(store))
         self._git = self._repository.git
         self._commits: list[Commit] = []
+        self._statuses: dict[str, os.stat_result] = {}  # as each file was before it was read
 
     def run(self, message: str | None, *, full: bool) -> str | None:
         self._refuse_while_under_way()
@@ -191,20 +196,25 @@ class _Committing:
             keys = None if full else self._changed_keys(parent)
             paths = self._all_paths() if keys is None else self._paths_of(keys)
             entries = self._entries(paths)
-            trees = Trees(objects.read, repository.object_format)
-            # The index takes longest: it is written anew whole, and meanwhile the trees are.
-            with self._staging(paths) as staging:
-                root = None if head is None else _tree_in(head[1])
-                files = {prefix + path: entry for path, entry in entries.items()}
-                tree = trees.change(root, files)
-                position = Position(revision, parent or "", repository.config.fanout)
+            loose = Loose(repository.objects, objects.read)
+            trees = Trees(loose.tree, repository.object_format)
+            root = None if head is None else _tree_in(head[1])
+            files = {prefix + path: entry for path, entry in entries.items()}
+            tree = trees.change(root, files)
+            position = Position(revision, parent or "", repository.config.fanout)
+            # Where it is git's, the index takes longest: the rest is done meanwhile.
+            with self._staging(files, trees) as staging:
                 if not trees.differing:
                     staging.wait()
                     if parent is not None:
                         self._remember(position)
                     return None
                 told = message if message is not None else self._told(trees, files)
-                self._write_trees(trees)
+                if self._plain:
+                    for name, raw in trees.new.items():
+                        loose.write_tree(name, raw)
+                else:
+                    self._write_trees(trees)
                 commit = self._make_commit(tree, parent, told)
                 staging.wait()
         finally:
@@ -213,11 +223,50 @@ class _Committing:
         self._remember(replace(position, commit=commit))
         return commit
 
-    def _staging(self, paths: list[str]) -> Running:
+    def _staging(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> Running | Done:
+        """Have git's index say the same as the commit, of these files."""
+        if self._plain and self._stage(files, trees):
+            return Done()
+        prefix = self._repository.prefix
         return self._git.start(
             *("update-index", "--add", "--remove", "-z", "--stdin"),
-            feed=b"\0".join(map(os.fsencode, paths)),
+            feed=b"\0".join(os.fsencode(path[len(prefix) :]) for path in files),
         )
+
+    def _stage(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> bool:
+        """Change the index in place; False where git has to."""
+        staged: dict[bytes, Staged | None] = {}
+        prefix = self._repository.prefix
+        for path, entry in files.items():
+            status = self._statuses.get(path[len(prefix) :])
+            if entry is not None and (status is None or not stat.S_ISREG(status.st_mode)):
+                return False
+            mode = 0o100755 if status is not None and status.st_mode & 0o100 else 0o100644
+            new = None if entry is None or status is None else Staged(entry.id, status, mode)
+            staged[os.fsencode(path)] = new
+        folders = {
+            os.fsencode(path): Folder(*(None if id is None else bytes.fromhex(id) for id in ids))
+            for path, ids in trees.folders.items()
+        }
+        place, form = self._repository.index, self._repository.object_format
+        return exchange(place, lambda raw: changed(raw, form, staged, folders))
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether nothing is asked of how git writes its files."""
+        told = self._settings
+        return told.get("core.fsync", "none") == "none" and not {
+            "core.fsyncobjectfiles",
+            "core.sharedrepository",
+        }.intersection(told)
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        """Git's settings that matter here, those that are set."""
+        names = r"^(commit\.gpgsign|core\.(fsync|fsyncobjectfiles|sharedrepository))$"
+        done = self._git.call("config", "-z", "--get-regexp", names, codes=(0, 1))
+        lines = (os.fsdecode(line).partition("\n") for line in done.stdout.split(b"\0"))
+        return {name: value for name, _, value in lines if name}
 
     def _refuse_while_under_way(self) -> None:
         for name, what in _UNDER_WAY.items():
@@ -292,8 +341,13 @@ class _Committing:
         present = []
         for path in paths:
             full = os.path.join(self._repository.root, path)
+            try:
+                self._statuses[path] = os.lstat(full)
+            except OSError:
+                pass  # reading it tells
             raw = read_file(full)
             if raw is None:
+                self._statuses.pop(path, None)
                 continue
             if path not in _OWN_FILES:
                 try:
@@ -342,11 +396,13 @@ class _Committing:
         assert told.decode().split() == list(trees.new)
 
     def _make_commit(self, tree: str, parent: str | None, message: str) -> str:
-        signs = self._git.call("config", "--type=bool", "--get", "commit.gpgSign", codes=(0, 1))
+        signs = b""
+        if "commit.gpgsign" in self._settings:
+            signs = self._git.run("config", "--type=bool", "--get", "commit.gpgSign", codes=(0, 1))
         arguments = ["commit-tree", tree, "-F", "-"]
         if parent is not None:
             arguments += ["-p", parent]
-        if signs.stdout.strip() == b"true":
+        if signs.strip() == b"true":
             arguments.append("-S")
         text = message.replace("\0", "").rstrip("\n") + "\n"
         return self._git.run(*arguments, feed=text.encode(errors="replace")).decode().strip()

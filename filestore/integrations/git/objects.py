@@ -141,9 +141,16 @@ def _places(raw: bytes, names: set[bytes], size: int) -> list[_Place]:
     """Where each name that is there stands."""
     if min(map(len, names), default=0) >= _CERTAIN:
         # A folder of 100,000 documents takes long to read, and is quick to search.
-        found = [_place(raw, name, size) for name in names]
-        if None not in found:
-            return [place for place in found if place is not None]
+        found: list[_Place] = []
+        at = 0
+        for name in sorted(names):  # as they stand there, folders maybe not
+            place = _place(raw, name, size, at) or _place(raw, name, size, 0)
+            if place is None:
+                break
+            found.append(place)
+            at = place[1]
+        else:
+            return found
     return [
         (found.start(), found.end(), found[2], found[1])
         for found in _tree_entry(size).finditer(raw)
@@ -151,9 +158,9 @@ def _places(raw: bytes, names: set[bytes], size: int) -> list[_Place]:
     ]
 
 
-def _place(raw: bytes, name: bytes, size: int) -> _Place | None:
+def _place(raw: bytes, name: bytes, size: int, start: int) -> _Place | None:
     """Where a name surely stands: between a mode and a zero, behind another object's name."""
-    at = raw.find(b" %s\0" % name)
+    at = raw.find(b" %s\0" % name, start)
     if at < 0:
         return None
     for length in (6, 5):

@@ -27,13 +27,17 @@ class Trees:
         self._format = object_format
         self._size = hashlib.new(object_format, usedforsecurity=False).digest_size
         self.new: dict[str, bytes] = {}  # to be written, by name
+        # Of each folder above the files, with a slash behind, its tree before and after.
+        self.folders: dict[str, tuple[str | None, str | None]] = {}
         # The paths that are not so already, and whether they were there.
         self.differing: dict[str, bool] = {}
 
     def change(self, root: str | None, files: Mapping[str, TreeEntry | None]) -> str:
         """The name of the root tree with these files put in or taken out (None)."""
         raw = self._changed(None if root is None else self._read(root), files, "")
-        return self._named(raw)
+        name = self._named(raw)
+        self.folders[""] = root, name
+        return name
 
     def _changed(
         self, old: bytes | None, files: Mapping[str, TreeEntry | None], above: str
@@ -61,14 +65,18 @@ class Trees:
             is_folder = folder is not None and folder.mode == TREE
             before = self._read(folder.id.hex()) if folder is not None and is_folder else None
             after = self._changed(before, inside, f"{above}{name}/")
+            tree = folder.id.hex() if folder is not None and is_folder else None
+            becomes = tree
             if after != (before or b""):
-                id = bytes.fromhex(self._named(after)) if after else b""
-                edits[name] = TreeEntry(TREE, id) if after else None
+                becomes = self._named(after) if after else None
+                edits[name] = TreeEntry(TREE, bytes.fromhex(becomes)) if becomes else None
+            self.folders[f"{above}{name}/"] = tree, becomes
         return patched(raw, edits, self._size) if edits else raw
 
     def _named(self, raw: bytes) -> str:
-        head = b"tree %d\0" % len(raw)
-        name = hashlib.new(self._format, head + raw, usedforsecurity=False).hexdigest()
+        total = hashlib.new(self._format, b"tree %d\0" % len(raw), usedforsecurity=False)
+        total.update(raw)
+        name = total.hexdigest()
         self.new[name] = raw
         return name
 

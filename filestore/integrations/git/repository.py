@@ -22,7 +22,8 @@ class Repository:
     """A store whose folder is in a work tree.
 
     ``prefix`` is the way from the repository's top to the store, with a slash at the end, or
-    empty.  ``object_format`` is sha1 or sha256.  Git is run in the store's folder, so its
+    empty.  ``objects`` and ``index`` are the folder and the file where git has them.
+    ``object_format`` is sha1 or sha256.  Git is run in the store's folder, so its
     paths are those below it.
     """
 
@@ -30,6 +31,8 @@ class Repository:
     root: str
     prefix: str
     git_dir: str
+    objects: str
+    index: str
     object_format: str
     config: configuration.Config
     codec: Codec
@@ -60,7 +63,7 @@ def find(root: str) -> Repository:
     try:
         told = git.text(
             *("rev-parse", "--show-prefix", "--is-inside-work-tree", "--absolute-git-dir"),
-            "--show-object-format",
+            *("--show-object-format", "--git-path", "objects", "--git-path", "index"),
         )
     except GitError as error:
         if "not a git repository" in error.message:
@@ -68,12 +71,15 @@ def find(root: str) -> Repository:
                 f"{root} is in no git repository: make one with: git init", path=root
             ) from error
         raise
-    prefix, inside, git_dir, form = told.split("\n")
+    prefix, inside, git_dir, form, objects, index = told.split("\n")
     if inside != "true":
         raise GitError(f"{root} is in no work tree of git", path=root)
     codec = codec_named(config.codec)
     layout = Layout(root, codec.suffix, config.fanout)
-    return Repository(git, root, prefix, git_dir, form, config, codec, layout)
+    return Repository(
+        *(git, root, prefix, git_dir, os.path.join(root, objects), os.path.join(root, index)),
+        *(form, config, codec, layout),
+    )
 
 
 def parsed(codec: Codec, raw: bytes) -> bytes | None:

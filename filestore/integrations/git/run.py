@@ -126,6 +126,19 @@ class Running:
         self._thread.join()
 
 
+class Done:
+    """What a command would have done is done."""
+
+    def wait(self) -> None:
+        """Return at once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def environment() -> dict[str, str]:
     """The process's environment, without what would lead git to another repository."""
     inherited = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
