@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 import time
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import filestore
+from filestore import Conflict
 from filestore.engine import listing as listings
 from filestore.engine.listing import Listings
 from filestore.engine.reads import QUIET_SECONDS
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filestore import Store
+    from filestore.model import Document
 
 ERA = (1, 0)
 
@@ -242,3 +246,43 @@ def test_a_listing_that_nobody_asks_for_is_forgotten(monkeypatch: pytest.MonkeyP
     remembered.committed("v", "d", there=True)
     assert not remembered.knows("v")
     assert remembered.get("v", ERA) is None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_handles_and_an_editor_agree_after_every_step(path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with filestore.open(path) as one, filestore.open(path) as other:
+        model: dict[str, Document] = {f"k{n}": {"n": n} for n in range(10)}
+        one["volumes"].update(model)
+        until(lambda: one.stats()["watching"] and other.stats()["watching"])
+        folder = path / "volumes"
+        for step in range(200):
+            volumes = chance.choice((one, other))["volumes"]
+            id, document = f"k{chance.randrange(20)}", {"step": step}
+            file = folder / f"{id}.json"
+            try:
+                match chance.randrange(6):
+                    case 0:
+                        volumes[id] = document
+                        model[id] = document
+                    case 1:
+                        volumes.pop(id, None)
+                        model.pop(id, None)
+                    case 2:
+                        file.write_text(json.dumps(document))
+                        model[id] = document
+                    case 3:
+                        file.unlink(missing_ok=True)
+                        model.pop(id, None)
+                    case 4 if file.exists():
+                        to = f"k{chance.randrange(20)}"
+                        file.rename(folder / f"{to}.json")
+                        model[to] = model.pop(id)
+                    case _:
+                        time.sleep(chance.random() / 100)  # lets the listeners come between
+            except Conflict:  # the handle had not seen the edit that it wrote over
+                model = {each.stem: json.loads(each.read_text()) for each in folder.iterdir()}
+            time.sleep(QUIET_SECONDS)
+            for store in (one, other):
+                assert sorted(store["volumes"]) == sorted(model)
+                assert {r.key.id: r.document for r in store["volumes"].find()} == model
