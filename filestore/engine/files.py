@@ -174,11 +174,11 @@ class FileBackend:
     @property
     def horizon(self) -> Revision:
         self._check_open()
-        return self._reads.horizon
+        return self._reads.feed.horizon
 
     def changes(self, since: Revision, key: Key | None = None) -> Iterator[Commit]:
         self._check_open()
-        return self._reads.changes(since, key)
+        return self._reads.feed.changes(since, key)
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:
         self._check_open()

@@ -90,7 +90,7 @@ class Ledger:
             state.set_heard(0.0)
         self._shelf.disown(_SAVED)
         catalog = Catalog()
-        for commit in self._reads.changes(0):
+        for commit in self._reads.feed.changes(0):
             self._learn(catalog, commit)
         self._lost()
         return catalog
@@ -99,7 +99,7 @@ class Ledger:
         """Take in the commits since it was saved; False where it is of another history."""
         revision, stamp = catalog.point
         expected = revision + 1
-        commits = self._reads.changes(max(revision - 1, 0))
+        commits = self._reads.feed.changes(max(revision - 1, 0))
         if revision:
             first = next(commits, None)
             if first is None or (first.revision, first.time) != (revision, stamp):

@@ -31,16 +31,15 @@ from typing import TYPE_CHECKING, Final
 from filestore.backend import Entry, one_by_one
 from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
-from filestore.engine.history import History
-from filestore.engine.journal import Journal
+from filestore.engine.feed import Feed
 from filestore.engine.listing import Listings
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
 from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
-from filestore.model import ANY, Key, Origin, only
+from filestore.model import ANY, Key, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+    from collections.abc import Callable, MutableSequence, Sequence
 
     from filestore.backend import Unreadable
     from filestore.engine.ground import Ground
@@ -76,7 +75,7 @@ class Reads:
         self._settled = _NOT_SEEN
         self._seen = 0
         self._at = Mark(0, 0)
-        self._history = History(ground)
+        self.feed = Feed(ground, self)
         self._closed = False
         self._era = _NO_ERA
         self._eras = 0
@@ -158,6 +157,12 @@ class Reads:
             return self._at
 
     @property
+    def end(self) -> tuple[Mark, bool]:
+        """The newest revision that was taken in, and where; whether others may commit after it."""
+        with self.mutex:
+            return self._at, self._state is not None
+
+    @property
     def cached(self) -> tuple[int, int]:
         """How many documents are in memory, and how many bytes they take."""
         return len(self._entries), self._entries.bytes
@@ -214,7 +219,7 @@ class Reads:
 
     def _forget(self) -> None:
         """Drop everything: what was known was before a recovery."""
-        self._history.forget()
+        self.feed.forget()
         self.begin()
         self._tell(None)
 
@@ -638,75 +643,13 @@ class Reads:
             if self._state is None or self._words[COMMITTED] == seen == self._seen:
                 return found, unpublished
 
-    @property
-    def horizon(self) -> int:
-        """The oldest revision that can be gone back to."""
-        self.catch_up()
-        with self.mutex:
-            revision = self._seen
-            overlay = self._only_these()
-        if overlay is not None:
-            return overlay[0].revision - 1 if overlay else revision
-        if self._ground.config.retention.nothing:
-            return revision
-        try:
-            return self._history.horizon(revision)
-        except OSError as error:
-            raise storage_error(error, self._ground.layout.journal, None) from error
-
-    def last(self, keys: Iterable[Key]) -> dict[Key, bytes | None]:
-        """What the newest commits that are kept made of documents; None for a delete."""
-        with self.mutex:
-            end = self._at
-        try:
-            return self._history.last(keys, end)
-        except (Corrupt, OSError):
-            return {}
-
-    def _only_these(self) -> list[Commit] | None:
-        """The commits that are all that this handle can tell of; None where the journal can."""
-        if self._state is None and self._ground.damage:
-            return list(self._ground.overlay)
-        return None
-
-    def changes(self, since: int, key: Key | None = None) -> Iterator[Commit]:
-        """The commits after a revision that the journal still keeps."""
-        self.catch_up()
-        with self.mutex:
-            end, overlay = self._at, self._only_these()
-        if overlay is not None:
-            for commit in overlay:
-                if commit.revision > since:
-                    told = commit if key is None else only(commit, key)
-                    if told.ops:
-                        yield told
-            return
-        if end.revision <= since:
-            return
-        if key is not None:
-            self._ground.layout.path(key)  # raises InvalidKey
-            try:
-                yield from self._history.commits(key, since, end)
-            except OSError as error:
-                raise storage_error(error, self._ground.layout.journal, None) from error
-            return
-        journal = Journal(self._fs, self._ground.layout, self._ground.config.id)
-        try:
-            start = _start(journal, since)
-            for commit, _ in journal.read(start, end):
-                yield commit
-        except OSError as error:
-            raise storage_error(error, self._ground.layout.journal, None) from error
-        finally:
-            journal.close()
-
     # -- the end ------------------------------------------------------------------
 
     def after_fork(self) -> None:
         self.mutex = threading.RLock()
         self._entries.after_fork()
         self._observers = []
-        self._history.after_fork()
+        self.feed.after_fork()
         self._era = _NO_ERA  # the events are the parent's
 
     def close(self) -> None:
@@ -719,18 +662,3 @@ class Reads:
             self._listings.clear()
             self._pending.clear()
             self._observers = []
-
-
-def _start(journal: Journal, since: int) -> Mark:
-    """A mark at or before the commit after ``since``, or at the oldest that is kept."""
-    best: Mark | None = None
-    for number in reversed(journal.numbers()):
-        header = journal.header(number)
-        if header is None:
-            if best is None:
-                continue  # a rotation that never came to be used
-            break
-        best = Mark(max(header.first - 1, since), number << 40)
-        if header.first <= since + 1:
-            break
-    return best or Mark(since, 0)

@@ -136,7 +136,7 @@ class Verifier:
                     break
             else:
                 wanted[found.key] = etag
-        for key, data in self._reads.last(wanted).items() if wanted else ():
+        for key, data in self._reads.feed.last(wanted).items() if wanted else ():
             etag = wanted[key]
             if data is not None and etag_of(data) == etag:
                 was[key] = bytes.fromhex(etag), data

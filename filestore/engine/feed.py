@@ -1,0 +1,127 @@
+"""The commits of one handle's store that are still kept: since when, of which document.
+
+Told is no more than the handle has taken in, so that the feed and the reads agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from filestore.engine.history import History
+from filestore.engine.journal import Journal
+from filestore.engine.state import Mark
+from filestore.engine.tree import storage_error
+from filestore.errors import Corrupt
+from filestore.model import only
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+
+    from filestore.engine.ground import Ground
+    from filestore.model import Commit, Key
+
+
+class Follower(Protocol):
+    """Who knows how far the handle has followed the journal."""
+
+    mutex: threading.RLock
+
+    @property
+    def end(self) -> tuple[Mark, bool]:
+        """The newest revision that was taken in, and where; whether others may commit after it."""
+
+    def catch_up(self) -> None:
+        """Take in what was committed elsewhere."""
+
+
+class Feed:
+    """See the module.  Safe for threads."""
+
+    def __init__(self, ground: Ground, reads: Follower) -> None:
+        self._ground = ground
+        self._reads = reads
+        self._history = History(ground)
+
+    @property
+    def horizon(self) -> int:
+        """The oldest revision that can be gone back to."""
+        self._reads.catch_up()
+        end, overlay = self._end()
+        revision = end.revision
+        if overlay is not None:
+            return overlay[0].revision - 1 if overlay else revision
+        if self._ground.config.retention.nothing:
+            return revision
+        try:
+            return self._history.horizon(revision)
+        except OSError as error:
+            raise storage_error(error, self._ground.layout.journal, None) from error
+
+    def last(self, keys: Iterable[Key]) -> dict[Key, bytes | None]:
+        """What the newest commits that are kept made of documents; None for a delete."""
+        end, _ = self._reads.end
+        try:
+            return self._history.last(keys, end)
+        except (Corrupt, OSError):
+            return {}
+
+    def _end(self) -> tuple[Mark, list[Commit] | None]:
+        """How far to tell; all that can be told, None where the journal tells it."""
+        with self._reads.mutex:
+            end, shared = self._reads.end
+            if not shared and self._ground.damage:
+                return end, list(self._ground.overlay)
+            return end, None
+
+    def changes(self, since: int, key: Key | None = None) -> Iterator[Commit]:
+        """The commits after a revision that the journal still keeps."""
+        self._reads.catch_up()
+        end, overlay = self._end()
+        if overlay is not None:
+            for commit in overlay:
+                if commit.revision > since:
+                    told = commit if key is None else only(commit, key)
+                    if told.ops:
+                        yield told
+            return
+        if end.revision <= since:
+            return
+        if key is not None:
+            self._ground.layout.path(key)  # raises InvalidKey
+            try:
+                yield from self._history.commits(key, since, end)
+            except OSError as error:
+                raise storage_error(error, self._ground.layout.journal, None) from error
+            return
+        journal = Journal(self._ground.fs, self._ground.layout, self._ground.config.id)
+        try:
+            start = _start(journal, since)
+            for commit, _ in journal.read(start, end):
+                yield commit
+        except OSError as error:
+            raise storage_error(error, self._ground.layout.journal, None) from error
+        finally:
+            journal.close()
+
+    def forget(self) -> None:
+        """The journal was begun anew."""
+        self._history.forget()
+
+    def after_fork(self) -> None:
+        self._history.after_fork()
+
+
+def _start(journal: Journal, since: int) -> Mark:
+    """A mark at or before the commit after ``since``, or at the oldest that is kept."""
+    best: Mark | None = None
+    for number in reversed(journal.numbers()):
+        header = journal.header(number)
+        if header is None:
+            if best is None:
+                continue  # a rotation that never came to be used
+            break
+        best = Mark(max(header.first - 1, since), number << 40)
+        if header.first <= since + 1:
+            break
+    return best or Mark(since, 0)
