@@ -249,7 +249,8 @@ class Backend(Protocol):
     def rescan(self) -> Revision:
         """Look for edits from outside now, and record them; the newest revision.
 
-        Where another handle records for all, it is left to that one.
+        All that were made before are recorded when it returns, also where another handle
+        records for all; but for a store that may not be written.  Raises LockTimeout.
         """
 
     def checkpoint(self) -> None:

@@ -336,8 +336,10 @@ class Store:
     def rescan(self) -> Revision:
         """Look for files edited from outside now, record the edits, and tell the newest revision.
 
-        It need not be called: a store that is watched notices by itself.  Where another process
-        records for all, it is left to that one, which is about to notice.
+        It need not be called: a store that is watched notices by itself.  All edits made before
+        the call are recorded when it returns.  Where another process records for all, that one is
+        asked, and answers within about a second.  In a store that may not be written nothing
+        is recorded.  Raises LockTimeout where that takes longer than the lock timeout.
         """
         return self._backend.rescan()
 

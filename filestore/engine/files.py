@@ -194,14 +194,15 @@ class FileBackend:
 
     def rescan(self) -> Revision:
         with self._open():
-            recorder = self._recorder
-            with recorder.mutex:
-                try:
-                    recorder.survey()
-                except OSError as error:
-                    raise storage_error(error, self.location, None) from error
-            if self._watcher is None:
-                recorder.resign(save=True)
+            try:
+                self._recorder.rescan(self._ground.lock_timeout)
+            except OSError as error:
+                if isinstance(error, FilestoreError):
+                    raise
+                raise storage_error(error, self.location, None) from error
+            finally:
+                if self._watcher is None:
+                    self._recorder.resign(save=True)
             return self.revision
 
     def checkpoint(self) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS: Final = 0.2
 _LOOKED_AT: Final = 256  # so many documents are read at a time
+_ASK_SECONDS: Final = 0.01  # between two looks whether another has recorded
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
 _MOST_UNPROVEN: Final = 50_000
 
@@ -105,6 +106,8 @@ class Recorder:
         self._edits: dict[str, Found] = {}  # to be recorded in the next commit
         self._edited_bytes = 0
         self._newest = time.monotonic()  # when the newest hint came
+        self._locked_out = False  # whether others kept the lock from this handle
+        self._asked = 0  # when somebody wanted the whole tree gone through, in nanoseconds
         self._grouping = Grouping(Reflog(self._fs, self._layout.root))
 
     # -- hints, from any thread -----------------------------------------------------
@@ -231,6 +234,7 @@ class Recorder:
             self._let_go()
             return 0.0
         catalog = self.ledger.known()
+        patient = not self._asked_for() and patient
         if self._hints or self._folders:
             behind = self._reads.trusting and not heard
             seconds = self._grouping.wait(self._newest, behind=behind)
@@ -256,9 +260,7 @@ class Recorder:
             self._record()
             if self.ledger.worth_saving(closing=False):
                 self.ledger.save()
-        state = self._ground.state
-        if heard and state is not None and catalog.complete and self._done_until(heard):
-            state.set_heard(heard)
+        self._say_how_far(heard if catalog.complete else 0.0)
         if self._pushed_back:
             for name in self._pushed_back:
                 self.hint(name, touched=True)
@@ -266,16 +268,69 @@ class Recorder:
             return 0.1
         return later
 
+    def _asked_for(self) -> bool:
+        """Whether somebody waits for the whole tree; the first time, have it gone through."""
+        state = self._ground.state
+        if state is None:
+            return False
+        if state.asked > max(state.answered, self._asked):
+            self._asked = state.asked
+            self._folders[""] = True
+        return self._asked > state.answered
+
+    def _say_how_far(self, heard: float) -> None:
+        state = self._ground.state
+        if state is None:
+            return
+        if heard and self._done_until(heard):
+            state.set_heard(heard)
+        if self._asked > state.answered and self._done_until(self._asked / 1e9):
+            state.answer(self._asked)
+
     def _done_until(self, heard: float) -> bool:
         """Whether all is recorded that was hinted at until then."""
         return not (self._folders or self._pushed_back or self._edits) and all(
             hint.since > heard for hint in list(self._hints.values())
         )
 
-    def survey(self) -> None:
-        """Go through the whole tree now."""
-        self._folders[""] = True
-        self.round(patient=False)
+    def rescan(self, patience: float) -> None:
+        """Have all edits recorded that were made until now, by this handle or whoever records.
+
+        Waits for so many seconds.  What cannot be recorded is left: of a store that may not be
+        written.  Raises LockTimeout, StorageError and its kind, OSError.
+        """
+        asked = time.monotonic_ns()
+        deadline = time.monotonic() + patience
+        while not self._rescanned(asked):
+            if time.monotonic() >= deadline:
+                raise LockTimeout(
+                    f"{self._layout.root}: edits from outside could not all be recorded within "
+                    f"{patience:g} s: another process holds the store, or records and does not "
+                    "answer; try again, or end it",
+                    path=self._layout.state,
+                )
+            time.sleep(_ASK_SECONDS)
+
+    def _rescanned(self, asked: int) -> bool:
+        """Do what there is to do; whether all is recorded that was edited until then."""
+        ground = self._ground
+        state = ground.state
+        if self.stopping or state is None or ground.readonly or ground.refusal is not None:
+            return True
+        with self.mutex:
+            if self.elect():
+                if self._asked < asked:
+                    self._asked = asked
+                    self._folders[""] = True
+                self._locked_out = False
+                self.round(patient=False)
+                return self._done_until(asked / 1e9) and not self._locked_out
+        if state.answered >= asked:
+            self._reads.catch_up()
+            return True
+        if state.asked < asked:
+            state.ask(asked)
+        return False
 
     def _ripe(self) -> tuple[list[tuple[str, Hint]], float | None]:
         """The hints to follow now, and in how many seconds there are more."""
@@ -404,6 +459,7 @@ class Recorder:
                 self._record_locked(catalog, edits, was, group)
         except LockTimeout:
             self._pushed_back += [found.name for found in edits]
+            self._locked_out = True
         else:
             self._writer.recorded()
 

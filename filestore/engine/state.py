@@ -19,6 +19,8 @@ Words of 64 bits, in the machine's byte order:
     26      edits recorded until when
     32-35   committed: two slots of (revision, position)
     36-39   published: two slots
+    40      edits are to be looked for: asked when
+    41      and recorded that were made until when
 
 A *position* is ``segment << 40 | offset``.  Revision r goes to slot r % 2, and
 the word moves in steps of one, so a reader who finds the word at r before and after
@@ -58,6 +60,8 @@ _SINCE: Final = 17
 _IDENTITY: Final = slice(0, 6 * 8)
 _HEARD: Final = 26
 _HOST: Final = slice(18 * 8, 26 * 8)
+_ASKED: Final = 40
+_ANSWERED: Final = 41
 _COMMITTED_SLOTS: Final = 32
 _PUBLISHED_SLOTS: Final = 36
 
@@ -177,6 +181,7 @@ class State:
         words[5] = self._store
         words[_FLAGS] = 0
         words[_NAMES] = 0
+        words[_HEARD] = words[_ASKED] = words[_ANSWERED] = 0  # the clock begins anew with each boot
         self.set_checkpoint(checkpoint)
         self.set_committed(committed)
         self.set_published(committed)
@@ -220,6 +225,23 @@ class State:
 
     def set_heard(self, seconds: float) -> None:
         self.words[_HEARD] = int(seconds * 1e9)
+
+    @property
+    def asked(self) -> int:
+        """When the recorder was last asked to go through the tree; nanoseconds of that clock."""
+        return self.words[_ASKED]
+
+    def ask(self, nanoseconds: int) -> None:
+        """A hint: another's may take its place.  Ask again until it is answered."""
+        self.words[_ASKED] = nanoseconds
+
+    @property
+    def answered(self) -> int:
+        """All edits made until then, when somebody asked, are recorded."""
+        return self.words[_ANSWERED]
+
+    def answer(self, nanoseconds: int) -> None:
+        self.words[_ANSWERED] = nanoseconds
 
     @property
     def names_safe(self) -> bool:

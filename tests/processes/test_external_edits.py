@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -340,6 +341,48 @@ def test_when_the_recorder_is_killed_another_process_takes_over(
         until(lambda: store.revision == 1)
         assert store.stats()["recorder"]
         assert replayed(store) == {("volumes", "a"): {"n": 1}}
+
+
+def record_without_events(pipe: Connection, path: Path) -> None:
+    with filestore.open(path, watch=False) as store:
+        until(lambda: store.stats()["recorder"] and store.stats()["passes"])
+        pipe.send("open")
+        assert pipe.recv() == "end"
+
+
+def test_a_rescan_returns_when_whoever_records_has_recorded_all(
+    path: Path, start: Callable[..., Actor]
+) -> None:
+    filestore.open(path).close()
+    (path / "volumes").mkdir()
+    recorder = start(record_without_events, path)
+    assert recorder.hear() == "open"
+    with filestore.open(path, watch=False) as store:
+        for n in range(3):
+            save_in_place(path / "volumes/a.json", {"n": n})
+            assert store.rescan() == n + 1
+            assert [change.after for change in store.changes(n)] == [{"n": n}]
+        assert not store.stats()["recorder"]
+    recorder.say("end")
+    recorder.end()
+
+
+def test_a_rescan_says_when_whoever_records_does_not_answer(
+    path: Path, start: Callable[..., Actor]
+) -> None:
+    filestore.open(path).close()
+    (path / "volumes").mkdir()
+    recorder = start(record_without_events, path)
+    assert recorder.hear() == "open"
+    with filestore.open(path, watch=False, lock_timeout=0.1) as store:
+        os.kill(recorder.process.pid or 0, signal.SIGSTOP)
+        save_in_place(path / "volumes/a.json", {"n": 1})
+        with pytest.raises(filestore.LockTimeout, match="does not answer"):
+            store.rescan()
+        recorder.process.kill()
+        recorder.process.join()
+        assert store.rescan() == 1
+        assert store.stats()["recorder"]
 
 
 def git(path: Path, *arguments: str) -> None:
