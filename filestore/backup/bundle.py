@@ -44,6 +44,9 @@ METADATA: Final = "metadata.json"
 MAX_CHUNK: Final = 64 << 20
 """Bytes of a piece; a damaged index must not make a reader ask for more."""
 
+MAX_METADATA: Final = 64 << 20
+"""Bytes of a volume's metadata: of a document, which has at most 16 MiB, several times as text."""
+
 _MAX_HEADER: Final = 1 << 16
 _MAX_LINE: Final = 128
 
@@ -96,7 +99,13 @@ def write(
     chunk_size: int,
     metadata: str | None,
 ) -> Header:
-    """Write a backup to an empty folder; on the disk on return, but for the folder's own name."""
+    """Write a backup to an empty folder; on the disk on return, but for the folder's own name.
+
+    Raises InvalidBackup for more than :data:`MAX_METADATA` bytes of metadata.
+    """
+    text = None if metadata is None else metadata.encode()
+    if text is not None and len(text) > MAX_METADATA:
+        raise InvalidBackup(f"the volume's metadata have more than {MAX_METADATA:,} bytes")
     index_digest = hashlib.sha256()
     pieces = stored = 0
     with _new(folder, DATA) as data, _new(folder, INDEX) as index:
@@ -109,7 +118,6 @@ def write(
             stored += len(chunk.data)
         _settle(data)
         _settle(index)
-    text = None if metadata is None else metadata.encode()
     if text is not None:
         _write_file(folder, METADATA, text)
     header = Header(
@@ -137,7 +145,9 @@ def read_metadata(folder: str, header: Header) -> str | None:
     """The metadata of a backup, None if they were not saved.  Raises InvalidBackup, OSError."""
     if header.metadata is None:
         return None
-    text = _read_file(folder, METADATA, None)
+    text = _read_file(folder, METADATA, MAX_METADATA + 1)
+    if len(text) > MAX_METADATA:
+        raise InvalidBackup(f"its {METADATA} has more than {MAX_METADATA:,} bytes")
     if _digest(text) != header.metadata:
         raise InvalidBackup(f"its {METADATA} is damaged")
     return text.decode()
@@ -218,9 +228,9 @@ def _open(folder: str, name: str) -> BinaryIO:
     return open(fd, "rb")
 
 
-def _read_file(folder: str, name: str, limit: int | None) -> bytes:
+def _read_file(folder: str, name: str, limit: int) -> bytes:
     with _open(folder, name) as file:
-        return file.read() if limit is None else file.read(limit)
+        return file.read(limit)
 
 
 def _digest(data: bytes) -> str:

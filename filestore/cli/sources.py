@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from filestore.model import Document
     from filestore.plan import Documents
+
+MAX_LINE: Final = 1 << 30
+"""Bytes of a line of a dump.  A document has at most 16 MiB; a plan, which is a line, has many."""
 
 _FORMS: Final = {".json": "json", ".yaml": "yaml"}
 
@@ -86,21 +89,11 @@ def read_dump(source: str) -> dict[str, dict[str, Document]] | Plan:
 
     Or a plan.  ``-`` is standard input.  Raises InvalidDocument, NotFound.
     """
-    if source == "-":
-        if sys.stdin is None:
-            raise click.UsageError("there is no standard input")
-        raw = sys.stdin.buffer.read()
-    else:
-        try:
-            with open(source, "rb") as file:
-                raw = file.read()
-        except FileNotFoundError:
-            raise NotFound(
-                f"{source}: is no revision, and there is no such store, folder or file", path=source
-            ) from None
-    found: dict[str, dict[str, Document]] = {}
-    for number, line in enumerate(raw.splitlines(), 1):
-        if line.strip():
+    with _opened(source) as file:
+        found: dict[str, dict[str, Document]] = {}
+        for number, line in enumerate(_lines(file, source), 1):
+            if not line.strip():
+                continue
             value = _value(line, f"{source}, line {number}")
             if "plan" in value:
                 return Plan.from_json(value)
@@ -109,6 +102,36 @@ def read_dump(source: str) -> dict[str, dict[str, Document]] | Plan:
                 raise InvalidDocument(f"{source}, line {number}: {collection}/{id} once more")
             found[collection][id] = document
     return found
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[BinaryIO]:
+    if source == "-":
+        if sys.stdin is None:
+            raise click.UsageError("there is no standard input")
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(source, "rb")  # noqa: SIM115  # closed below
+    except FileNotFoundError:
+        raise NotFound(
+            f"{source}: is no revision, and there is no such store, folder or file", path=source
+        ) from None
+    with file:
+        yield file
+
+
+def _lines(file: BinaryIO, source: str) -> Iterator[bytes]:
+    """A file's lines, none of which is longer than one can be."""
+    number = 1
+    while line := file.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise InvalidDocument(
+                f"{source}, line {number}: has more than {MAX_LINE:,} bytes: it is neither a"
+                " document (as of ls COLLECTION --json) nor a plan"
+            )
+        yield line
+        number += 1
 
 
 def _value(line: bytes, where: str) -> dict[str, Any]:

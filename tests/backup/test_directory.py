@@ -323,6 +323,27 @@ def test_a_missing_file_is_damage(
         driver.verify(kept)
 
 
+def test_metadata_larger_than_any_are_neither_read_nor_written(
+    driver: DirectoryBackupDriver, kept: Row, path: Path, tmp_path: Path
+) -> None:
+    os.truncate(path / "b" / "metadata.json", bundle.MAX_METADATA + 1)
+    with pytest.raises(InvalidBackup, match="more than 67,108,864 bytes"):
+        driver.verify(kept)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(InvalidBackup, match="more than 67,108,864 bytes"):
+        bundle.write(
+            str(tmp_path / "new"),
+            [],
+            id="c",
+            volume_id="v",
+            created_at="2026-03-01T08:15:00Z",
+            size=0,
+            chunk_size=K,
+            metadata="x" * (bundle.MAX_METADATA + 1),
+        )
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_a_backup_under_another_name_is_told(
     driver: DirectoryBackupDriver, kept: Row, path: Path
 ) -> None:

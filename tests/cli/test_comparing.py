@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import filestore
+from filestore.cli import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,6 +166,16 @@ def test_what_is_no_dump_and_no_plan_is_told(cli: Callable[..., Ran], text: str,
     assert ran.code in {2, 7}
     ran.fails(ran.code, word)
     assert values(cli("stats", "--json"))[0]["revision"] == 1
+
+
+def test_a_line_longer_than_any_is_refused_before_it_is_read_to_its_end(
+    cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE", 1000)
+    cli("apply", "/dev/zero").fails(2, "line 1: has more than 1,000 bytes")
+    dump = json.dumps({"collection": "notes", "id": "n", "document": {"text": "x" * 900}})
+    cli("apply", "-", input=f"{dump}\n{' ' * 1000}\n").fails(2, "line 2: has more than")
+    assert "1 created" in cli("apply", "-", input=dump).out
 
 
 def test_every_command_takes_a_folder_as_file_colon_path(

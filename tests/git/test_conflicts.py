@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import filestore
 from filestore import conflict_text
+from filestore.integrations.git.conflicts import MAX_FILE
 from tests.git.work import Work, make
 
 if TYPE_CHECKING:
@@ -218,6 +220,14 @@ def test_marks_that_are_damaged_are_told_and_left_alone(torn: Work) -> None:
     assert "damaged" in torn.filestore("conflicts", code=3).out
     torn.filestore("resolve", "volumes/v", "--ours", code=2)
     assert torn.file("volumes/v").read_text() == text
+
+
+def test_a_file_larger_than_any_conflict_is_told_and_left_alone(torn: Work) -> None:
+    os.truncate(torn.file("volumes/v"), MAX_FILE + 1)
+    (found,) = listed(torn)
+    assert "has more than 67,108,864 bytes" in found["problem"]
+    torn.filestore("resolve", "volumes/v", "--ours", code=2)
+    assert torn.file("volumes/v").stat().st_size == MAX_FILE + 1
 
 
 def test_the_store_goes_on_while_a_document_is_in_conflict(torn: Work) -> None:

@@ -12,12 +12,13 @@ Such a document's file is one of these, and each means something else:
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from filestore import conflict_text
-from filestore.codec import canonical
+from filestore.codec import MAX_BYTES, canonical
 from filestore.errors import Corrupt, FilestoreError, StorageError
 from filestore.integrations.git.merging import combine, optional
 from filestore.merge import Choice, Side
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from filestore.integrations.git.run import Git
     from filestore.merge import FieldConflict, Merged
     from filestore.model import Key
+
+MAX_FILE: Final = 4 * MAX_BYTES
+"""What a file has at most: three sides of a document, and the marks between them."""
 
 _STAGES: Final = {1: Side.BASE, 2: Side.OURS, 3: Side.THEIRS}
 
@@ -89,7 +93,12 @@ def _look(repository: Repository, key: Key, path: str, stages: dict[Side, bytes]
     if _leads_out(repository.root, path):
         problem = "a folder that leads to it is a link, which is not followed: remove the link"
         return Conflicted(key, path, problem=problem, unmerged=bool(stages))
-    file = read_file(os.path.join(repository.root, path))
+    try:
+        file = read_file(os.path.join(repository.root, path))
+    except StorageError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        return Conflicted(key, path, problem=error.message, unmerged=bool(stages))
     held = None if file is None else conflict_text.read(file)
     texts: list[bytes | None]
     if held is not None and (held.base is not None or not stages):
@@ -197,7 +206,10 @@ def blobs(git: Git, ids: list[str]) -> dict[str, bytes]:
 
 
 def read_file(path: str) -> bytes | None:
-    """A file's content; None where there is none.  Follows no link."""
+    """A file's content; None where there is none.  Follows no link.
+
+    Raises StorageError, with EFBIG for more than :data:`MAX_FILE` bytes.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -205,7 +217,15 @@ def read_file(path: str) -> bytes | None:
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}", errno=error.errno, path=path) from error
     with open(fd, "rb") as file:
-        return file.read()
+        content = file.read(MAX_FILE + 1)
+    if len(content) > MAX_FILE:
+        raise StorageError(
+            f"{path}: has more than {MAX_FILE:,} bytes, which no document in conflict has:"
+            " remove or replace the file",
+            errno=errno.EFBIG,
+            path=path,
+        )
+    return content
 
 
 def write_file(path: str, content: bytes) -> None:
