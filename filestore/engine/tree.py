@@ -284,12 +284,12 @@ class Tree:
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
                 fs.fchmod(fd, self._file_mode)  # the umask took some away
-            if self._stamps.wanted:
-                swap.stamp = fs.fstat(fd).st_mtime_ns
             if self._open_staged > _MOST_STAGED_OPEN:
                 self._open_staged -= 1
                 swap.fd = -1
                 fs.close(fd)
+            elif self._stamps.wanted:
+                swap.stamp = fs.fstat(fd).st_mtime_ns
         except BaseException as error:
             self.abandon(swap, remove=True)
             if isinstance(error, OSError):
