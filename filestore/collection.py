@@ -163,6 +163,8 @@ class ReadCollection(Mapping[str, "Document"]):
         if ids is None:
             ids = ground.ids(name)
             ids.sort()
+        if not ids:
+            return []
         if len(ids) < WORTH_PAUSING:
             return self._matching(ids, query, passes, on_corrupt, revision)
         found: list[Record] = []

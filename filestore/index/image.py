@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST: Final = 1 << 32  # ids, and bytes of their text
 ROW: Final = _MOST - 1
+_BITS: Final = 32  # of a hash
+_BUCKET_BITS: Final = 4  # a bucket has 8 to 16 entries
 _NUMBER: Final = struct.Struct("<I").unpack
 FEW: Final = 8  # entries of a run that are counted one by one
 
@@ -57,7 +59,7 @@ def hashing(salt: bytes) -> Callable[[bytes], int]:
 class Image:
     """See the module.  Safe for threads."""
 
-    __slots__ = ("columns", "count", "offsets", "text")
+    __slots__ = ("_buckets", "_shift", "columns", "count", "offsets", "text")
 
     def __init__(
         self, offsets: memoryview, text: memoryview, columns: Sequence[memoryview]
@@ -66,11 +68,16 @@ class Image:
         self.text = text
         self.columns = tuple(columns)
         self.count = max(0, len(offsets) - 1)
+        # Where the hashes of each bucket begin in a column: hashes are spread evenly, so that a
+        # bisection begins within some entries of its end, and touches little memory.
+        self._shift = _BITS - max(0, self.count.bit_length() - _BUCKET_BITS)
+        self._buckets: list[array[int] | None] = [None] * len(self.columns)
 
     @property
     def nbytes(self) -> int:
         """The bytes of all parts."""
-        return sum(part.nbytes for part in (self.offsets, self.text, *self.columns))
+        guides = sum(len(starts) * starts.itemsize for starts in self._buckets if starts)
+        return guides + sum(part.nbytes for part in (self.offsets, self.text, *self.columns))
 
     def span(self, column: int, digest: int) -> tuple[int, int]:
         """Where in a column the candidates for a value's hash begin and end."""
@@ -95,7 +102,9 @@ class Image:
     def found(self, column: int, digest: int) -> list[str]:
         """The candidates for a value's hash, ascending."""
         entries, offsets, text = self.columns[column], self.offsets, self.text
-        low = bisect_left(entries, digest << 32)
+        starts = self._buckets[column] or self._guide(column)
+        bucket = digest >> self._shift
+        low = bisect_left(entries, digest << 32, starts[bucket], starts[bucket + 1])
         found: list[str] = []
         for entry in entries[low : low + FEW].tolist():
             if entry >> 32 != digest:
@@ -103,6 +112,17 @@ class Image:
             row = entry & ROW
             found.append(str(text[offsets[row] : offsets[row + 1]], "utf-8"))
         return self.several(column, digest) if len(found) == FEW else found
+
+    def _guide(self, column: int) -> array[int]:
+        """Make a column's buckets, when it is first asked."""
+        entries, shift, low = self.columns[column], self._shift + 32, 0
+        starts = array("I", [0])
+        for bucket in range(1, 1 << (_BITS - self._shift)):
+            low = bisect_left(entries, bucket << shift, low)
+            starts.append(low)
+        starts.append(len(entries))
+        self._buckets[column] = starts
+        return starts
 
     def several(self, column: int, digest: int) -> list[str]:
         """The same, however many there are."""

@@ -131,3 +131,13 @@ def test_what_is_known_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     long = b"x" * 1000
     assert layered.one(0, long) == []
     assert long not in layered._known[0]
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 3000])
+def test_hashes_of_any_size_are_found_in_an_image_of_any_size(count: int) -> None:
+    edges = [0, 1, 2**31 - 1, 2**31, 2**32 - 1]
+    hashes = (edges + [number * 2654435761 % 2**32 for number in range(count)])[-count:]
+    documents: dict[str, Hashes] = {f"{n:05}": (digest,) for n, digest in enumerate(hashes)}
+    image = build(sorted(documents.items()), 1)
+    for digest in {*hashes, *edges, *((digest + 1) % 2**32 for digest in hashes)}:
+        assert image.found(0, digest) == matching(documents, 0, digest)
