@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "versioned_object."
 _WORD = 24
+_OWN = frozenset({"display_name", "display_description", "provider_location", "provider_id"})
 
 
 class Resource(Scope, Fielded):
@@ -187,9 +188,12 @@ class Resource(Scope, Fielded):
         data = loading.data_of(primitive, cls.ovo_name, cls.version)
         loading.only(data, cls, cls._others)
         try:
-            # The same words stand in a dump many times; what is longer is an id or the like.
+            # The same words stand in a dump many times; what is longer is an id or the like, and
+            # names of one's own would only make the table of words large.
             shared = {
-                name: intern(value) if type(value) is str and len(value) < _WORD else value
+                name: intern(value)
+                if type(value) is str and len(value) < _WORD and name not in _OWN
+                else value
                 for name, value in data.items()
             }
             tracked = cls.blank(read_fields(cls.fields, shared))

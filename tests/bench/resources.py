@@ -7,15 +7,18 @@
 ``PYTHON``: the interpreter of an environment that has the extra ``cinderlib``; without it only
 filestore is measured.  Each volume has three snapshots and a connection.  Everybody
 loads the same text, in a process of its own, and dumps what is stored.  cinderlib may be given
-fewer volumes (``--of``), since its time grows with their number: what is
-compared is the time a volume.
+fewer volumes (``--of``), since its time grows with their number: what is compared is the time a
+volume.
+
+Memory is what Linux says that the process has, at its peak while it loads, over what it had with
+the text; the size of the data is the text's.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -73,9 +76,9 @@ def compare(folder: Path, volumes: int, cinderlib: str | None, of: int) -> int:
     for kind in ("file", "memory"):
         get = measured[kind]["get_volumes(volume_id=…)"]
         grown = measured[kind]["memory grown, times the text"]
-        failed |= get > MOST_GET
+        failed |= get > MOST_GET or grown > MOST_MEMORY
         print(f"{kind}: get_volumes(volume_id=…) {get * 1e6:.1f} us; promised: < 30")
-        print(f"{kind}: loading grew the process by {grown:.1f} times the text")
+        print(f"{kind}: loading grew the process by {grown:.2f} times the text; promised: < 2")
     return int(failed)
 
 
@@ -141,7 +144,7 @@ def measure(kind: str, folder: Path, volumes: int) -> Figures:
         text = with_types(text, persistence.DEFAULT_TYPE.id)
     before = _resident()
     load = timed(lambda: cl.load(text, save=True))
-    grown = _resident() - before
+    grown = _most_resident() - before
     backend._volumes = None
     dump = timed(cl.dump)
     ids = [volume.id for volume in backend.volumes[:500]]
@@ -204,8 +207,24 @@ def with_types(text: str, type_id: str) -> str:
 
 
 def _resident() -> int:
-    """The most memory that the process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The memory that the process has, in bytes; what it has had before counts no more.
+
+    Without that a load would hide in what it took to read the text.
+    """
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _of_status("VmRSS")
+
+
+def _most_resident() -> int:
+    """The most that the process has had since :func:`_resident`, in bytes."""
+    return _of_status("VmHWM")
+
+
+def _of_status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (found,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return int(found) * 1024
 
 
 def timed(call: Callable[[], object]) -> float:
