@@ -107,14 +107,15 @@ class FileSystem:
         """
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield entry.name, None
-                elif entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False):
+                name = entry.name
+                if name.endswith(suffix) and entry.is_file(follow_symlinks=False):
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    yield entry.name, status
+                    yield name, status
+                elif entry.is_dir(follow_symlinks=False):
+                    yield name, None
 
     def refusal(self, folder: str) -> int:
         """Why names in a folder can't be made or removed, an error number; 0 where they can.

@@ -21,6 +21,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from filestore.collector import paused
 from filestore.engine import recover
 from filestore.engine.fs import let_go
 from filestore.engine.grouping import Changed, Grouping
@@ -455,7 +456,7 @@ class Recorder:
         """Make one commit of what is an edit still when nobody else writes."""
         was = self._verifier.was(edits)
         try:
-            with self._writer.exclusive(_PATIENCE_SECONDS):
+            with self._writer.exclusive(_PATIENCE_SECONDS), paused(len(edits)):
                 self._record_locked(catalog, edits, was, group)
         except LockTimeout:
             self._pushed_back += [found.name for found in edits]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from filestore.codec import etag_of
+from filestore.collector import paused
 from filestore.engine.catalog import UNSEEN, Known
+from filestore.engine.tree import signature_of
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:
@@ -85,18 +87,13 @@ class Verifier:
 
     def look_again(self, catalog: Catalog, edits: Iterable[Found]) -> Iterator[Found]:
         """The same under the write lock, of what differed: all that is committed is published."""
-        signature, path_of, at = self._ground.tree.signature, self._layout.path, catalog.point
+        at = catalog.point.revision
         for found in edits:
-            entry, now = found.entry, found
-            if found.at != at.revision:
+            now = found
+            if found.at != at:
                 now = found._replace(known=catalog.get(found.name))
             try:
-                there = signature(path_of(found.key))
-                if entry is None:
-                    same = there is None
-                else:
-                    same = there == entry.signature and not entry.racy
-                if not same:
+                if not self._is_as_found(found):
                     now = now._replace(entry=self._load(found.key))
             except FilestoreError:
                 continue
@@ -104,10 +101,23 @@ class Verifier:
             if still is not None:
                 yield still
 
+    def _is_as_found(self, found: Found) -> bool:
+        """Whether the file is the one that was read, or is still not there."""
+        entry = found.entry
+        if entry is None:
+            return self._ground.tree.signature(self._layout.path(found.key)) is None
+        if entry.racy:
+            return False
+        try:
+            return signature_of(self._ground.fs.lstat(entry.path)) == entry.signature
+        except OSError:
+            return False
+
     def _load_many(self, wanted: list[tuple[Key, str]]) -> list[FileEntry | FilestoreError | None]:
         """Read them where they are now."""
         ground, moves = self._ground, self._layout.moves
-        entries = ground.tree.load_many(wanted)
+        with paused(len(wanted)):
+            entries = ground.tree.load_many(wanted)
         if None in entries:
             ground.follow()
             if self._layout.moves != moves:
