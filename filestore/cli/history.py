@@ -13,7 +13,7 @@ from filestore.cli.target import (
     examples,
     find_key,
     json_option,
-    open_store,
+    open_history,
     store_option,
 )
 from filestore.cli.values import compact
@@ -50,9 +50,12 @@ def log(
     patch: bool,
     as_json: bool,
 ) -> None:
-    """List the commits, newest first: of the store, a collection or a document."""
+    """List the commits, newest first: of the store, a collection or a document.
+
+    What was edited by hand while no program had the store open is recorded first.
+    """
     shown = 0
-    with open_store(location, readonly=True) as store:
+    with open_history(location) as store:
         id = None
         if name is None:
             pass
@@ -101,7 +104,7 @@ def _newest_first(
 @json_option("one JSON value, the commit with the fields that differ")
 def show(*, revision: int, location: str | None, as_json: bool) -> None:
     """Print one commit: who, when, why, and every field that it changed."""
-    with open_store(location, readonly=True) as store:
+    with open_history(location) as store:
         changes = commit_changes(store, revision)
     if as_json:
         screen.machine(commit_value(changes, patch=True))
@@ -130,7 +133,7 @@ def commit_changes(store: Store, revision: int) -> list[Change]:
 @json_option("JSON lines, one field a line")
 def blame(*, name: str, collection: str | None, location: str | None, as_json: bool) -> None:
     """Tell who gave each field of a document its value, when, and in which commit."""
-    with open_store(location, readonly=True) as store:
+    with open_history(location) as store:
         key = find_key(store, name, collection)
         fields = store.blame(key.collection, key.id)
         oldest = store.horizon

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,7 +12,8 @@ import click
 
 import filestore
 from filestore.engine.files import FileBackend
-from filestore.errors import NotFound, UnsupportedFormat
+from filestore.engine.layout import RUNTIME
+from filestore.errors import FilestoreError, NotFound, UnsupportedFormat
 from filestore.location import is_path, masked
 from filestore.model import Key
 
@@ -94,6 +96,19 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     except ValueError as error:  # a scheme that filestore.open does not know
         shown = masked(asked)
         raise UnsupportedFormat(f"cannot open {shown}: {error}", path=shown) from error
+
+
+def open_history(location: str | None) -> Store:
+    """Open the store to look back, once what was edited by hand meanwhile is recorded.
+
+    A program that has the store open records by itself, and nobody has for what no program
+    ever opened here.  Where this may not write, the history is what it is.
+    """
+    asked = _asked(location)
+    if is_path(asked) and os.path.isdir(os.path.join(asked, RUNTIME)):
+        with suppress(FilestoreError), open_at(asked) as store:
+            store.rescan()
+    return open_store(location, readonly=True)
 
 
 def open_at(

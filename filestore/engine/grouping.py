@@ -118,6 +118,7 @@ class Grouping:
         self._told = 0.0  # when the log was written that was read last
         self._read = 0  # its newest operation
         self._news: list[Operation] = []  # what was new in it
+        self._silent = 0.0  # when something ended just now that has not written the log
         self.at_work = False  # whether what gathers may be an operation's
 
     def full(self, documents: int, size: int) -> bool:
@@ -145,6 +146,8 @@ class Grouping:
             return _LOOK_SECONDS
         if look.stepping and min(quiet, idle) < PAUSE_SECONDS:
             return _LOOK_SECONDS
+        silent = look.told < look.changed and idle < STUCK_SECONDS
+        self._silent = look.changed if silent else 0.0
         self.at_work = self._begun is not None or look.told != self._told or idle < STUCK_SECONDS
         if look.told != self._told:
             found = self._source.operations()
@@ -159,7 +162,9 @@ class Grouping:
         begun, self._begun = self._begun, None
         moments = [change.moment for change in changes]
         groups = divided(moments, self._news, begun, self._told + _TICK_SECONDS)
-        if begun is None and all(group.message is None for group in groups):
+        known = begun is not None or any(group.message is not None for group in groups)
+        latest = max((moment for moment in moments if moment is not None), default=0.0)
+        if not known and latest > self._silent + _TICK_SECONDS:
             # Nobody's operation: no reason to hold the lock for longer.
             return [part for group in groups for part in _parts(group, changes)]
         return groups

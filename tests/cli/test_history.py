@@ -87,6 +87,33 @@ def test_log_looks_back_as_far_as_it_goes(cli: Callable[..., Ran], state: Path) 
 
 
 @pytest.mark.usefixtures("past")
+def test_what_was_edited_while_nobody_looked_is_in_the_history(
+    cli: Callable[..., Ran], state: Path
+) -> None:
+    (state / "volumes/v1.json").write_text('{"size": 77}')
+    (state / "notes/new.json").write_text('{"text": "by hand"}')
+    (state / "notes/n.json").unlink()
+    (newest, *_) = values(cli("log", "--json"))
+    assert (newest["revision"], newest["origin"], newest["actor"]) == (6, "external", None)
+    told = {(one["collection"], one["id"]) for one in newest["changes"]}
+    assert told == {("volumes", "v1"), ("notes", "new"), ("notes", "n")}
+    assert "77" in cli("show", "6").out
+    (field,) = values(cli("blame", "volumes/v1", "--json"))
+    assert (field["revision"], field["origin"]) == (6, "external")
+    assert len(values(cli("log", "--json"))) == 6, "each edit once"
+
+
+def test_looking_back_makes_nothing_where_no_program_was(
+    cli: Callable[..., Ran], state: Path
+) -> None:
+    import shutil
+
+    shutil.rmtree(state / ".filestore")
+    assert cli("log").code == 0
+    assert not (state / ".filestore").exists()
+
+
+@pytest.mark.usefixtures("past")
 def test_show_prints_every_field(cli: Callable[..., Ran]) -> None:
     ran = cli("show", "3")
     assert ran.code == 0
@@ -132,7 +159,7 @@ def test_blame_tells_each_field(cli: Callable[..., Ran], state: Path) -> None:
         "VALUE",
         "MESSAGE",
     ]
-    assert ["status", "edited"] in [line.split()[:2] for line in ran.out.splitlines()]
+    assert ["status", "6"] in [line.split()[:2] for line in ran.out.splitlines()]
     cli("blame", "volumes/nope").fails(1, "volumes/nope")
 
 

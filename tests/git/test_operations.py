@@ -251,9 +251,11 @@ def test_after_a_death_in_the_middle_the_next_recorder_tells_of_the_operation(
     assert first.hear() == "ready"
     with followed(work) as here:
         assert not here.store.stats()["recorder"]
-        assert here.does("checkout", "-q", "main") == [
-            ("Tester", "checkout: moving from topic to main", 51)
-        ]
+        ((actor, message, count),) = here.does("checkout", "-q", "main")
+        assert (actor, count) == ("Tester", 51)
+        # Who did not see it happen may take the one before it in the same second for it, too.
+        assert message is not None
+        assert message.endswith("checkout: moving from topic to main")
         assert here.store.stats()["recorder"]
     first.process.join(60)
     assert first.process.exitcode == -signal.SIGKILL

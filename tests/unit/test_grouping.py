@@ -143,6 +143,14 @@ def test_an_operation_without_a_log_is_one_group_if_it_was_seen() -> None:
     assert (len(group.members), group.message) == (2500, None)
 
 
+def test_an_operation_without_a_log_is_one_group_if_it_ended_just_now() -> None:
+    traces = Traces(there=Look(0.0, False, 999.9, 500.0), now=1000.5)
+    one = traces.grouping()
+    assert one.wait(1000.0) is None
+    assert [len(group.members) for group in one.groups(changed(*[999.5] * 2500))] == [2500]
+    assert len(one.groups(changed(*[1000.4] * 2500))) == 3, "what came later is another's"
+
+
 def test_edits_made_before_are_apart() -> None:
     lines = [line(1, 900, "merge x: Fast-forward"), line(2, 990, "reset: moving to HEAD~1", "Bob")]
     groups = divided([100.0, 899.5, 990.2, None, 898.0, 950.0, 991.5], lines, None, 991.0)
