@@ -65,7 +65,7 @@ class Header(NamedTuple):
 def encode(image: Image, header: Header) -> Iterator[bytes | memoryview]:
     """The bytes of an index file, in parts."""
     body: list[bytes | memoryview] = []
-    for part in (image.offsets, image.text, *image.columns):
+    for part in (image.offsets, memoryview(image.text), *image.columns):
         raw = part.cast("B") if part.format != "B" else part
         body += (raw, bytes(-len(raw) % 8))
     pages = array("I", _checks(body))
@@ -161,7 +161,7 @@ class MappedImage(Image):
 
     def whole(self) -> Image:
         self.check()
-        return Image(self.offsets, self.text, self.columns)
+        return Image(self.offsets, bytes(self.text), self.columns)
 
     def span(self, column: int, digest: int) -> tuple[int, int]:
         low = self._bisect(column, digest << 32, 0)
