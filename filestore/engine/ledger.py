@@ -24,6 +24,7 @@ Moves: TypeAlias = "tuple[int, int]"
 _SAVED: Final = "files"
 _CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
 _SAVE_REVISIONS: Final = 10_000
+_MOST_UNSEEN: Final = 50_000
 _MUCH_NEWS: Final = 256  # more commits are not kept in memory until the next round
 
 
@@ -53,6 +54,7 @@ class Ledger:
         self.own = 0  # the newest commit that this handle recorded
         # How often files are about to be moved to a name and from it, by publishing commits.
         self.published: dict[str, Moves] = {}
+        self._unseen: dict[str, Key] = {}
         self._saved = START
         self._unsubscribe: Callable[[], None] | None = None
         self._news: deque[Sequence[Commit] | None] = deque()
@@ -158,7 +160,10 @@ class Ledger:
             if after is None:
                 catalog.remove(name)
             else:
-                catalog.put(name, self._known_of(key, after))
+                known = self._known_of(key, after)
+                catalog.put(name, known)
+                if known.signature == UNSEEN and len(self._unseen) < _MOST_UNSEEN:
+                    self._unseen[name] = key
             if commit.origin is not Origin.EXTERNAL:
                 came, left = published.get(name, (0, 0))
                 published[name] = came + (after is not None), left + (before is not None)
@@ -170,6 +175,19 @@ class Ledger:
         if entry is None or entry.data != data:
             return Known(bytes.fromhex(etag_of(data)), UNSEEN)
         return Known(bytes.fromhex(entry.etag), UNSEEN if entry.racy else entry.signature)
+
+    def _see(self, catalog: Catalog) -> None:
+        """Know the signatures of files that had not got their names when that was learnt."""
+        unseen, self._unseen = self._unseen, {}
+        for name, key in unseen.items():
+            known = catalog.get(name)
+            if known is None or known.signature != UNSEEN:
+                continue
+            entry = self._reads.known(key)
+            if self._reads.pending(key) is not None:
+                self._unseen[name] = key
+            elif entry is not None and not entry.racy and bytes.fromhex(entry.etag) == known.etag:
+                catalog.put(name, Known(known.etag, entry.signature))
 
     # -- saving -----------------------------------------------------------------------
 
@@ -197,6 +215,7 @@ class Ledger:
         """Put the catalog where the next recorder finds it, and go on from there."""
         catalog = self.catalog
         assert catalog is not None
+        self._see(catalog)
         self._write(catalog)
         table = self._table()
         point, complete = catalog.point, catalog.complete

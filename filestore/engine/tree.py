@@ -91,11 +91,11 @@ class Swap:
     """A new content, or with ``after`` None a delete, on its way to a document's place.
 
     ``base``: the file that it replaces, None where there was none.  ``tmp`` is where it
-    is staged and ``fd`` that file, open until it has its name, else -1; ``stamp`` is the
-    file's modification time as it was staged, where it was looked at.
+    is staged and ``fd`` that file, open until it has its name, else -1; ``stamp`` and ``inode``
+    are the file's modification time and inode as it was staged, where it was looked at.
     """
 
-    __slots__ = ("after", "base", "fd", "key", "path", "stamp", "tmp")
+    __slots__ = ("after", "base", "fd", "inode", "key", "path", "stamp", "tmp")
 
     def __init__(
         self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
@@ -107,6 +107,7 @@ class Swap:
         self.tmp: str | None = None
         self.fd = -1
         self.stamp = 0
+        self.inode = 0
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -284,12 +285,14 @@ class Tree:
             write_at(fs, fd, content, 0)
             if self._file_mode != 0o600:
                 fs.fchmod(fd, self._file_mode)  # the umask took some away
-            if self._open_staged > _MOST_STAGED_OPEN:
+            crowded = self._open_staged > _MOST_STAGED_OPEN
+            if crowded or self._stamps.wanted:
+                status = fs.fstat(fd)
+                swap.stamp, swap.inode = status.st_mtime_ns, status.st_ino
+            if crowded:
                 self._open_staged -= 1
                 swap.fd = -1
                 fs.close(fd)
-            elif self._stamps.wanted:
-                swap.stamp = fs.fstat(fd).st_mtime_ns
         except BaseException as error:
             self.abandon(swap, remove=True)
             if isinstance(error, OSError):
@@ -430,7 +433,7 @@ class Tree:
         """
         fd, after = swap.fd, swap.after
         if fd < 0:
-            return None
+            return self._settle_closed(swap) if ours else None
         swap.fd = -1
         self._open_staged -= 1
         try:
@@ -448,6 +451,26 @@ class Tree:
             after.racy = changed >= before
             if stamps.wanted:
                 stamps.saw(changed, coarse_time_ns())
+        return after
+
+    def _settle_closed(self, swap: Swap) -> FileEntry | None:
+        """As :meth:`settle` of one of many, whose files are not all kept open.
+
+        What has its name is what was staged, by its inode and modification time, if no other
+        change can have that time any more.
+        """
+        after = swap.after
+        if after is None or not swap.inode:
+            return None
+        before = coarse_time_ns()
+        try:
+            signature = signature_of(self._fs.lstat(swap.path))
+        except OSError:
+            return None
+        if (signature[0], signature[2]) != (swap.stamp, swap.inode):
+            return None
+        after.signature = signature
+        after.racy = not self._stamps.fine and swap.stamp >= before
         return after
 
     def discard(self, tmp: str) -> None:

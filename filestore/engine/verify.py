@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filestore.engine.catalog import Catalog
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
-    from filestore.engine.tree import FileEntry
+    from filestore.engine.tree import FileEntry, Signature
     from filestore.model import Key
 
 
@@ -65,7 +65,8 @@ class Verifier:
             path = layout.path(suspect.key)
             if not suspect.touched and suspect.known is not None:
                 try:
-                    if signature(path) == suspect.known.signature:
+                    there = signature(path)
+                    if there == suspect.known.signature or self._learnt(catalog, suspect, there):
                         continue
                 except FilestoreError:
                     continue  # as below
@@ -84,6 +85,17 @@ class Verifier:
                 found = _judge(catalog, Found(name, key, entry, was, known, at))
                 if found is not None:
                     yield found
+
+    def _learnt(self, catalog: Catalog, suspect: Suspect, there: Signature | None) -> bool:
+        """Learn a document's signature where this handle has just read or written it."""
+        name, key, known, _, _ = suspect
+        entry = self._reads.known(key)
+        if entry is None or known is None or entry.racy or entry.signature != there:
+            return False
+        if known.etag != bytes.fromhex(entry.etag):
+            return False
+        catalog.put(name, Known(known.etag, there))
+        return True
 
     def look_again(self, catalog: Catalog, edits: Iterable[Found]) -> Iterator[Found]:
         """The same under the write lock, of what differed: all that is committed is published."""

@@ -22,6 +22,7 @@ from filestore.model import Edit, Key, Origin, stand_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from filestore.engine.tree import Swap
     from filestore.model import Commit
 
 A = Key("volumes", "a")
@@ -163,6 +164,44 @@ def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.Mo
     monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
     ground.backend.rescan()
     assert set(read) == {"7"}
+
+
+def test_what_the_recorder_wrote_is_not_read_by_the_next(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
+    monkeypatch.setattr("filestore.engine.ledger.coarse_time_ns", lambda: later)
+    tree, recorder = ground.backend._ground.tree, ground.backend._recorder
+    swap_in = tree.swap_in
+
+    def edited_at_once(swap: Swap) -> tuple[str | None, bool]:
+        published = swap_in(swap)
+        if swap.key.id == "70":
+            ground.path(swap.key).write_text('{"n":"N"}')
+        elif swap.key.id in {"3", "71"}:
+            ground.path(swap.key).unlink()
+        return published
+
+    monkeypatch.setattr(tree, "swap_in", edited_at_once)
+    recorder.round()
+    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(100)])
+    recorder.resign(save=True)
+    ground.edit(Key("volumes", "50"), n="edited")
+    ground.reopen()
+    read: list[str] = []
+    load_many = ground.backend._ground.tree.load_many
+
+    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
+        read.extend(key.id for key, _ in wanted)
+        return load_many(wanted)
+
+    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
+    ground.backend.rescan()
+    assert set(read) == {"3", "50", "70", "71"}
+    assert [key for key, _, _ in ground.ops()] == [
+        f"volumes/{id}" for id in ("3", "50", "70", "71")
+    ]
 
 
 def test_new_documents_are_read_once(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
