@@ -26,7 +26,7 @@ class Cacheable(Protocol):
 E = TypeVar("E", bound=Cacheable)
 
 DEFAULT_BYTES: Final = 256 << 20
-ENTRY_BYTES: Final = 600
+ENTRY_BYTES: Final = 900
 """What a document costs beside its bytes: its path, key, signature and place in the tables."""
 
 _TURNS: Final = 8  # used entries that a newcomer passes over at most, so that none waits for long
