@@ -15,15 +15,13 @@ finds them: nothing is forgotten, nothing recorded twice.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.collector import paused
 from filestore.engine import recover
-from filestore.engine.fs import let_go
+from filestore.engine.election import Election
 from filestore.engine.grouping import Changed, Grouping
 from filestore.engine.ledger import Ledger
 from filestore.engine.reflog import Reflog
@@ -90,6 +88,7 @@ class Recorder:
         self._writer = writer
         self.ledger = Ledger(ground, reads, shelf, self.suspect)
         self._verifier = Verifier(ground, reads)
+        self._election = Election(ground)
         self.mutex = threading.Lock()
         self.stopping = False
         self.heard: Callable[[], float] = lambda: 0.0  # until when all events have become hints
@@ -98,8 +97,6 @@ class Recorder:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock_fd: int | None = None
-        self._unlock: Callable[[], object] | None = None
         self._hints: dict[str, Hint] = {}
         self._folders: dict[str, bool] = {}  # to be gone through, "" for all
         self._unproven: dict[str, None] = {}  # of which events told no more than such a publishing
@@ -115,7 +112,7 @@ class Recorder:
 
     @property
     def elected(self) -> bool:
-        return self._lock_fd is not None
+        return self._election.won
 
     def hint(
         self,
@@ -128,7 +125,7 @@ class Recorder:
         moves: Moves = _NO_MOVES,
     ) -> None:
         """A document's file may have been edited."""
-        if self._lock_fd is None:
+        if not self._election.won:
             return  # whoever is elected next goes through the whole tree
         old = self._hints.get(name)
         if old is not None:
@@ -148,7 +145,7 @@ class Recorder:
 
         ``below``: its path below the root and a slash.  ``gone``: documents may be missing, too.
         """
-        if self._lock_fd is not None:
+        if self._election.won:
             self._newest = time.monotonic()
             self._folders[below] = gone or self._folders.get(below, False)
 
@@ -156,43 +153,17 @@ class Recorder:
 
     def elect(self) -> bool:
         """Become the recorder if nobody is; whether this handle is.  Raises OSError."""
-        if self._lock_fd is not None:
+        if self._election.won:
             return True
-        if self._ground.readonly or self._ground.refusal is not None or self._ground.state is None:
+        if not self._election.possible or not self._election.stand():
             return False
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = self._fs.open(self._layout.state, flags)
-        try:
-            won = self._fs.lock(fd)
-        except BaseException:
-            let_go(self._fs, fd)
-            raise
-        if not won:
-            let_go(self._fs, fd)
-            return False
-        self._lock_fd = fd
-        # A handle may be dropped unclosed, and nobody else could be elected.
-        unlock = weakref.finalize(self, let_go, self._fs, fd)
-        unlock.atexit = False
-        self._unlock = unlock
         self._folders[""] = True
         return True
-
-    def _still_elected(self) -> bool:
-        """Whether the lock that is held is the one that others would take."""
-        if self._lock_fd is None:
-            return False
-        try:
-            there = self._fs.lstat(self._layout.state)
-            held = self._fs.fstat(self._lock_fd)
-        except OSError:
-            return False
-        return (there.st_ino, there.st_dev) == (held.st_ino, held.st_dev)
 
     def resign(self, *, save: bool) -> None:
         """Let another one record; with ``save``, leave it the catalog."""
         with self.mutex:
-            if save and self._lock_fd is not None and self.ledger.catalog is not None:
+            if save and self._election.won and self.ledger.catalog is not None:
                 try:
                     self.ledger.take_in()
                     if self.ledger.worth_saving(closing=True):
@@ -202,23 +173,19 @@ class Recorder:
             self._let_go()
 
     def _let_go(self) -> None:
-        unlock = self._unlock
         self._begin()
         self.ledger.let_go()
-        if unlock is not None:
-            unlock()
+        self._election.resign()
 
     def after_fork(self) -> None:
         """In a child: the lock and the catalog are the parent's; closing its descriptor here
         leaves the parent's lock alone.
         """
         self.mutex = threading.Lock()
-        unlock = self._unlock
         self._begin()
         self.ledger.begin()
         self.stopping = False
-        if unlock is not None:
-            unlock()
+        self._election.resign()
 
     # -- the work, inside mutex -------------------------------------------------------
 
@@ -231,7 +198,7 @@ class Recorder:
         if not self.elect():
             return None
         heard = self.heard()
-        if idle and not self._still_elected():
+        if idle and not self._election.holds():
             self._let_go()
             return 0.0
         catalog = self.ledger.known()
@@ -316,7 +283,7 @@ class Recorder:
         """Do what there is to do; whether all is recorded that was edited until then."""
         ground = self._ground
         state = ground.state
-        if self.stopping or state is None or ground.readonly or ground.refusal is not None:
+        if self.stopping or state is None or not self._election.possible:
             return True
         with self.mutex:
             if self.elect():
