@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Final, Self
 from filestore.engine.layout import CONFIG, RUNTIME
 from filestore.errors import Closed, Conflict, Corrupt, FilestoreError
 from filestore.integrations.git import repository as repositories
-from filestore.integrations.git.conflicts import read_file, write_file
+from filestore.integrations.git.conflicts import read_file
 from filestore.integrations.git.index import Folder, Staged, changed, exchange
 from filestore.integrations.git.loose import Loose
 from filestore.integrations.git.objects import Objects, TreeEntry
 from filestore.integrations.git.plan import Trees, message_for
 from filestore.integrations.git.run import Done, Git
+from filestore.integrations.git.saving import write_file
 from filestore.integrations.git.tree import GitPast
 
 if TYPE_CHECKING:
@@ -444,7 +445,8 @@ class _Committing:
             "fanout": position.fanout,
         }
         if not self._store.readonly:
-            write_file(self._place, f"{json.dumps(told)}\n".encode())
+            # Not synced: an older position is good, and one that is no position as good as none.
+            write_file(self._place, f"{json.dumps(told)}\n".encode(), sync=False)
 
 
 def _folder(store: Store) -> str:

@@ -21,6 +21,7 @@ from filestore import conflict_text
 from filestore.codec import MAX_BYTES, canonical
 from filestore.errors import Corrupt, FilestoreError, StorageError
 from filestore.integrations.git.merging import combine, optional
+from filestore.integrations.git.saving import write_file
 from filestore.merge import Choice, Side
 
 if TYPE_CHECKING:
@@ -226,25 +227,6 @@ def read_file(path: str) -> bytes | None:
             path=path,
         )
     return content
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Put a whole file in the place of another, as an editor does that saves safely."""
-    folder, name = os.path.split(path)
-    tmp = os.path.join(folder, f".{name[:100]}.filestore-{os.getpid()}")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        mode = os.lstat(path).st_mode & 0o777 if os.path.lexists(path) else 0o600
-        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with open(fd, "wb") as file:
-                file.write(content)
-            os.replace(tmp, path)
-        except BaseException:
-            os.unlink(tmp)
-            raise
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}", errno=error.errno, path=path) from error
 
 
 def _remove(path: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.engine.layout import RUNTIME
 from filestore.integrations.git.run import GitError
+from filestore.integrations.git.saving import write_file
 
 if TYPE_CHECKING:
     from filestore.integrations.git.repository import Repository
@@ -26,7 +27,7 @@ _MERGE: Final = (
     "{{ git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B; r=$?; "
     "test $r -eq 0 || r=1; }}; exit $r"
 )
-_TEXTCONV: Final = 'f() {{ {command} git textconv "$1" 2>/dev/null || cat "$1"; }}; f'
+_TEXTCONV: Final = 'f() {{ {command} git textconv "$1" 2>/dev/null || cat -- "$1"; }}; f'
 
 
 def own_command() -> str:
@@ -119,15 +120,6 @@ def _put_first(path: str, line: str) -> None:
     try:
         with open(path, "rb") as file:
             rest = file.read()
-        mode = os.stat(path).st_mode & 0o777
     except FileNotFoundError:
-        rest, mode = b"", 0o666
-    tmp = f"{path}.filestore-{os.getpid()}"
-    fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with open(fd, "wb") as file:
-            file.write(f"{line}\n".encode() + rest)
-        os.replace(tmp, path)
-    except BaseException:
-        os.unlink(tmp)
-        raise
+        rest = b""
+    write_file(path, f"{line}\n".encode() + rest, mode=0o666)
