@@ -26,7 +26,7 @@ def is_path(location: str) -> bool:
     return location != MEMORY and not is_url(location)
 
 
-def masked(url: str) -> str:
+def masked_url(url: str) -> str:
     """The URL with ``***`` for what is secret in it: fit to be shown and logged.
 
     Any other location is as it was.

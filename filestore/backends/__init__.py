@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from filestore.errors import UnsupportedFormat
-from filestore.location import MEMORY, masked
+from filestore.location import MEMORY, masked_url
 
 if TYPE_CHECKING:
     from filestore.backend import Backend
@@ -33,9 +33,9 @@ def open_elsewhere(
     scheme = _SCHEME.match(location)
     if scheme is None or scheme[1].lower() not in _SQL:
         raise UnsupportedFormat(
-            f"no backend serves {masked(location)!r}: give a folder's path, 'memory:',"
+            f"no backend serves {masked_url(location)!r}: give a folder's path, 'memory:',"
             " 'sqlite:///path/state.db' or 'postgresql://user@host/database'",
-            path=masked(location),
+            path=masked_url(location),
         )
     # SQLAlchemy is optional, and takes longer to import than all of filestore.
     from filestore.backends.sql.backend import SqlBackend

@@ -15,7 +15,7 @@ from filestore.cli.progress import progress_bar
 from filestore.cli.target import examples, json_option, open_at, place, quiet_option
 from filestore.cli.values import FORMS
 from filestore.errors import Conflict, NotFound, StorageError
-from filestore.location import CINDERLIB, MEMORY, is_path, masked
+from filestore.location import CINDERLIB, MEMORY, is_path, masked_url
 from filestore.migration import Moment, Policy, StoreTarget, copy
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _cinderlib(location: str) -> CinderlibDatabase:
             from filestore.integrations.cinderlib.ends import CinderlibDatabase
     except ImportError as error:
         raise StorageError(
-            f"{masked(location)}: a database of cinderlib needs cinderlib: pip install"
+            f"{masked_url(location)}: a database of cinderlib needs cinderlib: pip install"
             " 'filestore[cinderlib]'"
         ) from error
     return CinderlibDatabase(location)

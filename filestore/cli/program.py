@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -101,6 +102,15 @@ Exit codes:
 """
 
 
+_LONGEST = 1e9  # seconds; the system cannot wait for ever
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which is in every range
+        raise click.BadParameter("nan is no number of seconds")
+    return value
+
+
 @click.group(
     cls=Program,
     epilog=EPILOG,
@@ -118,9 +128,10 @@ Exit codes:
 @click.option(
     "--lock-timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, _LONGEST),
     default=10.0,
     show_default=True,
+    callback=_seconds,
     help="How long to wait for another writer.",
 )
 @click.version_option(__version__)

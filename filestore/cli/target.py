@@ -14,7 +14,7 @@ import filestore
 from filestore.engine.files import FileBackend
 from filestore.engine.layout import RUNTIME
 from filestore.errors import FilestoreError, NotFound, UnsupportedFormat
-from filestore.location import is_path, masked
+from filestore.location import is_path, masked_url
 from filestore.model import Key
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def open_store(location: str | None, *, readonly: bool = False) -> Store:
     except NotFound:
         raise _no_store(asked) from None
     except ValueError as error:  # a scheme that filestore.open does not know
-        shown = masked(asked)
+        shown = masked_url(asked)
         raise UnsupportedFormat(f"cannot open {shown}: {error}", path=shown) from error
 
 
@@ -141,7 +141,7 @@ def open_backend(location: str | None) -> FileBackend:
 
 
 def _no_store(asked: str) -> NotFound:
-    asked = masked(asked)
+    asked = masked_url(asked)
     return NotFound(
         f"there is no store at {asked}: name one with --store or FILESTORE,"
         f" or make it with: filestore init {asked}",
@@ -156,7 +156,7 @@ def root_of(location: str | None) -> str:
     """
     asked = _asked(location)
     if not is_path(asked):
-        shown = masked(asked)
+        shown = masked_url(asked)
         raise UnsupportedFormat(
             f"this command is about a store's files, and {shown} has none: name a folder",
             path=shown,

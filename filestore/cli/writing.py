@@ -24,7 +24,7 @@ from filestore.cli.target import (
 from filestore.cli.values import FORMS, is_pair, pair, read
 from filestore.engine.files import FileBackend
 from filestore.errors import Conflict, NotFound
-from filestore.location import is_path, masked
+from filestore.location import is_path, masked_url
 from filestore.model import ANY
 
 if TYPE_CHECKING:
@@ -40,35 +40,35 @@ expected_option = click.option(
 
 @click.command()
 @click.argument("path", default=".", callback=place)
-@click.option(
-    "--codec", type=click.Choice(FORMS), default="json", show_default=True, help="The files' form."
-)
+@click.option("--codec", type=click.Choice(FORMS), show_default="json", help="The files' form.")
 @click.option(
     "--fanout",
     type=click.IntRange(0, 2),
-    default=0,
-    show_default=True,
+    show_default="0",
     help="Levels of hashed folders; they pay from some thousands of documents on.",
 )
 @quiet_option
-def init(*, path: str, codec: str, fanout: int, quiet: bool) -> None:
+def init(*, path: str, codec: str | None, fanout: int | None, quiet: bool) -> None:
     """Make a new, empty store in the folder PATH (this one by default), or where a URL says.
 
     What already lies in the folder stays as it is.
     """
     if not is_path(path):
+        if codec is not None or fanout is not None:
+            raise click.UsageError("--codec and --fanout say how files are: a database has none")
         _init_elsewhere(path, quiet=quiet)
         return
+    codec = codec or "json"
     if os.path.lexists(os.path.join(path, MARK)):
         raise Conflict(f"{path} is a store already: see it with filestore -s {path} ls", path=path)
     # Not filestore.open: the fan-out is a setting of this one ground, made with it.
-    FileBackend(path, codec=codec, fanout=fanout, watch=False).close()
+    FileBackend(path, codec=codec, fanout=fanout or 0, watch=False).close()
     screen.note(f"A new {codec} store is in {path}", quiet=quiet)
 
 
 def _init_elsewhere(url: str, *, quiet: bool) -> None:
     """Make the tables of a store in a database."""
-    shown = masked(url)
+    shown = masked_url(url)
     try:
         filestore.open(url, create=False).close()
     except NotFound:

@@ -52,3 +52,11 @@ def test_no_password_is_shown(cli: Run, command: list[str]) -> None:
     assert ran.code == Exit.STORAGE
     assert "sesame" not in ran.out + ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("option", [("--codec", "yaml"), ("--codec", "json"), ("--fanout", "0")])
+def test_a_database_is_not_told_how_its_files_are(
+    cli: Run, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    cli("init", f"sqlite:///{tmp_path}/new.db", *option).fails(2, "a database has none")
+    assert not (tmp_path / "new.db").exists()

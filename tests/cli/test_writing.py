@@ -163,6 +163,8 @@ def test_rm_only_what_is_expected(cli, state):
         (["init", ""], "empty"),
         (["demo", ""], "empty"),
         (["--lock-timeout", "-1", "ls"], "-1"),
+        (["--lock-timeout", "nan", "ls"], "nan"),
+        (["--lock-timeout", "inf", "ls"], "inf"),
     ],
 )
 def test_a_request_that_cannot_be_is_refused_in_one_line(cli, state, words, told):

@@ -20,7 +20,7 @@ from filestore import (
     UnsupportedFormat,
 )
 from filestore.backends.sql.backend import SqlBackend
-from filestore.location import masked
+from filestore.location import masked_url
 from tests.contract.backend import A, in_thread, put
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_a_url_is_shown_without_what_is_secret(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert masked_url(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from filestore.errors import UnsupportedFormat
-from filestore.location import masked
+from filestore.location import masked_url
 
 _MODERN: Final = int(sqlalchemy.__version__.split(".", 1)[0]) >= 2
 
@@ -42,7 +42,7 @@ class Address:
 
 def parse(location: str) -> Address:
     """Understand a URL as SQLAlchemy does.  Raises UnsupportedFormat."""
-    shown = masked(location)
+    shown = masked_url(location)
     try:
         url = make_url(location)
         port = url.port
@@ -56,7 +56,7 @@ def parse(location: str) -> Address:
         ) from None
     if port is not None and not 0 < port < 65536:
         raise UnsupportedFormat(f"{shown!r}: {port} is no port", path=shown)
-    shown = masked(url.render_as_string(hide_password=True))
+    shown = masked_url(url.render_as_string(hide_password=True))
     url = _with_driver(url)
     try:
         url.get_dialect()

@@ -29,7 +29,7 @@ from oslo_db import exception as db_exception
 from filestore.codec import canonical
 from filestore.errors import Conflict, InvalidDocument, StorageError
 from filestore.integrations.cinderlib import resources
-from filestore.location import CINDERLIB, masked
+from filestore.location import CINDERLIB, masked_url
 from filestore.migration import Policy
 from filestore.resources.documents import CONNECTIONS, KEY_VALUES, SNAPSHOTS, VOLUMES
 
@@ -71,7 +71,7 @@ class CinderlibDatabase:
 
     def __init__(self, location: str) -> None:
         url = location.removeprefix(CINDERLIB)
-        self._shown = CINDERLIB + masked(url)
+        self._shown = CINDERLIB + masked_url(url)
         if CinderlibDatabase._open is not None:
             raise Conflict(
                 f"{self._shown}: cinderlib knows one database in a process, and that is"
@@ -205,7 +205,7 @@ class CinderlibDatabase:
 
     def _refused(self, error: Exception, key: Key | None = None) -> StorageError:
         what = f" {key}" if key is not None else ""
-        text = masked(" ".join(str(error).split("\n", 1)[0].split()))
+        text = masked_url(" ".join(str(error).split("\n", 1)[0].split()))
         return StorageError(f"{self._shown}:{what} {text or type(error).__name__}", key=key)
 
 
