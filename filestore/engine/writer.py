@@ -102,7 +102,8 @@ class Writer:
         """Carry out edits as one commit; see :class:`filestore.backend.Backend`."""
         ground = self._ground
         ground.check_writable()
-        check_remarks(actor, message)
+        if actor is not None or message is not None:
+            check_remarks(actor, message)
         if len(edits) == 1 and self._reads.holds(edits[0]):
             return None
         ticket = Ticket(edits, actor, message, origin)
