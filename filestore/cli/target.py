@@ -37,6 +37,8 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 MARK: Final = "filestore.yaml"
 """The file that makes a folder a store."""
 
+_LOOK_SECONDS: Final = 1.0  # looking back waits no longer for whoever records
+
 
 def place(_context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
     """The location that somebody wrote: ``file:PATH`` is PATH.
@@ -106,7 +108,12 @@ def open_history(location: str | None) -> Store:
     """
     asked = _asked(location)
     if is_path(asked) and os.path.isdir(os.path.join(asked, RUNTIME)):
-        with suppress(FilestoreError), open_at(asked) as store:
+        general: General = click.get_current_context().find_root().obj
+        patience = min(general.lock_timeout, _LOOK_SECONDS)
+        with (
+            suppress(FilestoreError),
+            filestore.open(asked, create=False, lock_timeout=patience, watch=False) as store,
+        ):
             store.rescan()
     return open_store(location, readonly=True)
 
