@@ -329,19 +329,20 @@ class Comparison:
                 self._ticked.add(name)  # it is about to be put among the changed
         return differ
 
-    def missing(self) -> Iterator[str]:
-        """The names that were not told of: their files are gone."""
+    def missing(self) -> Iterator[Differing]:
+        """Those that were not told of: their files are gone."""
         table = self._table
         if table is not None:
             at = self._ticks.find(0)
             while at >= 0:
                 name = table.name(self._first + at).decode()
                 if self._changed.get(name, _ABSENT) is _ABSENT:
-                    yield name
+                    yield name, table.known(self._first + at)
                 at = self._ticks.find(0, at + 1)
-        for name, known in list(self._changed.items()):
+        for name in list(self._changed):
+            known = self._changed[name]
             if known is not None and name not in self._ticked and name.startswith(self._below):
-                yield name
+                yield name, known
 
 
 _ABSENT: Final = Known(b"", UNSEEN)

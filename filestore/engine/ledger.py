@@ -51,6 +51,7 @@ class Ledger:
     def begin(self) -> None:
         """Know nothing; see :meth:`let_go`."""
         self.catalog: Catalog | None = None
+        self.learnt = 0  # how many commits of others the catalog was told of
         self.own = 0  # the newest commit that this handle recorded
         # How often files are about to be moved to a name and from it, by publishing commits.
         self.published: dict[str, Moves] = {}
@@ -155,6 +156,8 @@ class Ledger:
             return
         cut = len(self._layout.root) + 1
         published = self.published
+        if commit.revision != self.own:
+            self.learnt += 1
         for key, before, after in commit.ops if commit.revision != self.own else ():
             name = self._layout.path(key, 0)[cut:]
             if after is None:

@@ -322,14 +322,15 @@ class Recorder:
             inside = self._layout.name(f"{self._layout.root}/{below}")
         comparison = catalog.comparison(inside)
         for differing in walk(self._fs, self._layout, comparison, below):
+            learnt = self.ledger.learnt
             self.ledger.take_in()
             if self.ledger.catalog is not catalog:
                 return True  # it is begun anew, and wants all of it
             if self.stopping:
                 return False
-            self._verify(self._differing(differing))
+            self._verify(self._differing(differing, learnt))
         if gone:
-            self._verify(self._suspected((name, _BLANK) for name in comparison.missing()))
+            self._verify(self._missing(comparison.missing()))
         if self.stopping:
             return False
         if not below:
@@ -370,12 +371,21 @@ class Recorder:
             for name in names:
                 published.pop(name, None)
 
-    def _differing(self, differing: Iterable[Differing]) -> Iterator[Suspect]:
-        """What going through the tree found to be another file than the catalog says."""
+    def _differing(self, differing: Iterable[Differing], learnt: int) -> Iterator[Suspect]:
+        """What going through the tree found to be another file than the catalog said then."""
         for name, known in differing:
+            catalog = self.ledger.catalog
+            key = self._key(name)
+            if key is not None and catalog is not None:
+                now = known if self.ledger.learnt == learnt else catalog.get(name)
+                yield Suspect(name, key, now, True, None)
+
+    def _missing(self, missing: Iterable[Differing]) -> Iterator[Suspect]:
+        """What going through the tree did not find; as the catalog says now."""
+        for name, known in missing:
             key = self._key(name)
             if key is not None:
-                yield Suspect(name, key, known, True, None)
+                yield Suspect(name, key, known, False, None)
 
     def _suspected(self, hints: Iterable[tuple[str, Hint]]) -> Iterator[Suspect]:
         """What was hinted at, but for what is explained without looking."""

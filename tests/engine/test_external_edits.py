@@ -15,6 +15,7 @@ import pytest
 from filestore.codec import canonical, decode, etag_of
 from filestore.engine import record
 from filestore.engine.files import FileBackend
+from filestore.engine.survey import walk
 from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt
 from filestore.model import Edit, Key, Origin, stand_in
@@ -409,6 +410,23 @@ def test_a_blind_put_over_a_recorded_edit_that_its_handle_has_not_read_conflicts
     ground.put(A, n=3)
     (last,) = ground.backend.changes(2)
     assert last.ops[0].before == data(n=2)
+
+
+def test_a_commit_while_the_tree_is_gone_through_is_no_edit(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.put(A, n=0)
+    told = iter(range(1, 100))
+
+    def compared(*arguments: Any) -> Iterator[Any]:
+        for differing in walk(*arguments):
+            ground.put(A, n=next(told))  # after the comparison, before the reading
+            yield differing
+
+    monkeypatch.setattr("filestore.engine.recorder.walk", compared)
+    for _ in range(3):
+        ground.backend.rescan()
+    assert ground.external() == []
 
 
 def test_many_edits_are_few_commits(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
