@@ -45,10 +45,14 @@ def place(_context: click.Context, _parameter: click.Parameter, path: str | None
 
     Refuses an empty one: it is a script's unset variable, not the current folder.
     """
-    path = None if path is None else path.removeprefix("file:")
-    if path == "":
+    if path is None:
+        return None
+    bare = path.removeprefix("file:")
+    if not bare:
         raise click.BadParameter("the path is empty")
-    return path
+    if bare != path and (bare.isdecimal() or bare == "-"):
+        return f"./{bare}"  # a path, not a revision and not standard input
+    return bare
 
 
 def store_option(command: _Command) -> _Command:

@@ -189,6 +189,17 @@ def test_every_command_takes_a_folder_as_file_colon_path(
     assert cli("ls", "-s", "file:").code == 2
 
 
+def test_file_colon_names_a_path_whatever_it_looks_like(
+    cli: Callable[..., Ran], folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.rename(folder.parent / "1")
+    monkeypatch.chdir(folder.parent)
+    of_store = ("-s", state)
+    as_path = cli("diff", *of_store, "./1").out
+    assert cli("diff", *of_store, "file:1").out == as_path != cli("diff", *of_store, "1").out
+    cli("diff", *of_store, "file:-", input="").fails(1, "no such store, folder or file")
+
+
 def test_what_is_not_there_is_told(cli: Callable[..., Ran], folder: Path) -> None:
     cli("diff", "nowhere").fails(1, "nowhere", "no such store, folder or file")
     cli("apply", "99").fails(1, "99")
