@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from filestore.engine.layout import Layout
     from filestore.engine.tree import Signature
 
-BATCH: Final = 2048
-"""So many files are compared at a time: between two batches a pass can be ended."""
+BATCH: Final = 256
+"""So many files are compared at a time: between two batches a pass can give way, or be ended."""
+
+_NO_FOLDERS: Final = 2
 
 _LOCAL: Final = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
@@ -58,6 +60,10 @@ def folders(fs: FileSystem, top: str) -> Iterator[str]:
         folder = waiting.pop()
         yield folder
         try:
+            # A folder's links are its name, its own ".", and the ".." of each folder in it (1 where
+            # they are not counted): one with many files and no folder need not be gone through.
+            if fs.lstat(folder).st_nlink == _NO_FOLDERS:
+                continue
             inside = fs.folders(folder)
         except OSError:
             continue  # gone meanwhile, or not to be read
