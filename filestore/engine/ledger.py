@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from filestore.codec import etag_of
 from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
+from filestore.engine.pace import Pace
 from filestore.model import Origin
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Ledger:
         self._shelf = shelf
         self._lost = lost
         self._store = store_hash(ground.config.id)
+        self.pace = Pace()
         self.wake: Callable[[], None] | None = None  # called when there is much to take in
         self.begin()
 
@@ -95,6 +97,7 @@ class Ledger:
         catalog = Catalog()
         for commit in self._reads.feed.changes(0):
             self._learn(catalog, commit)
+            self.pace()
         self._lost()
         return catalog
 
@@ -112,6 +115,7 @@ class Ledger:
                 return False
             expected += 1
             self._learn(catalog, commit)
+            self.pace()
         return True
 
     def _table(self) -> Table | None:

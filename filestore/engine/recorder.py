@@ -90,6 +90,7 @@ class Recorder:
         self._verifier = Verifier(ground, reads)
         self._election = Election(ground)
         self.mutex = threading.Lock()
+        self.pace = self.ledger.pace
         self.stopping = False
         self.heard: Callable[[], float] = lambda: 0.0  # until when all events have become hints
         self.passes = 0
@@ -203,6 +204,7 @@ class Recorder:
             return 0.0
         catalog = self.ledger.known()
         patient = not self._asked_for() and patient
+        self.pace.hurry = not patient
         if self._hints or self._folders:
             behind = self._reads.trusting and not heard
             seconds = self._grouping.wait(self._newest, behind=behind)
@@ -285,6 +287,7 @@ class Recorder:
         state = ground.state
         if self.stopping or state is None or not self._election.possible:
             return True
+        self.pace.hurry = True
         with self.mutex:
             if self.elect():
                 if self._asked < asked:
@@ -329,6 +332,7 @@ class Recorder:
             if self.stopping:
                 return False
             self._verify(self._differing(differing, learnt))
+            self.pace()
         if gone:
             self._verify(self._missing(comparison.missing()))
         if self.stopping:
@@ -357,6 +361,7 @@ class Recorder:
         catalog = self.ledger.catalog
         if catalog is None or not batch:
             return
+        self.pace()
         for found in self._verifier.look(catalog, batch):
             self._edits[found.name] = found
             self._edited_bytes += len(found.entry.data) if found.entry is not None else 0

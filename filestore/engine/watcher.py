@@ -267,7 +267,11 @@ class Watcher:
         passes = recorder.passes
         try:
             with recorder.mutex:
-                pause = recorder.round(idle=idle)
+                recorder.pace.begin()
+                try:
+                    pause = recorder.round(idle=idle)
+                finally:
+                    recorder.pace.end()
         except (FilestoreError, OSError, ValueError) as error:
             # Nobody is there to raise it to; all is looked at again, later.  Once may be but the
             # runtime folder that is made anew, and a ValueError the state that was let go with it.
