@@ -24,6 +24,8 @@ Moves: TypeAlias = "tuple[int, int]"
 
 _SAVED: Final = "files"
 _CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
+_SHARE: Final = 16  # so much of the catalog may be in memory only,
+_CLOSING_SHARE: Final = 256  # and so much be learnt again after opening
 _SAVE_REVISIONS: Final = 10_000
 _MOST_UNSEEN: Final = 50_000
 _MUCH_NEWS: Final = 256  # more commits are not kept in memory until the next round
@@ -216,7 +218,22 @@ class Ledger:
             return False
         if closing and len(catalog) <= _CHEAP_ROWS:
             return True
-        return catalog.changes * 16 >= len(catalog) or moved >= _SAVE_REVISIONS
+        share = _CLOSING_SHARE if closing else _SHARE
+        return (
+            catalog.changes * share >= len(catalog)
+            or moved >= _SAVE_REVISIONS
+            or self._falls_behind(catalog)
+        )
+
+    def _falls_behind(self, catalog: Catalog) -> bool:
+        """Whether the journal may soon keep no commit of the time when it was saved.
+
+        Then what was saved would be of no use, and each document be read.
+        """
+        horizon = self._reads.feed.horizon
+        if not horizon or self._ground.config.retention.nothing:
+            return False
+        return self._saved.revision <= horizon + (catalog.point.revision - horizon) // 4
 
     def save(self) -> None:
         """Put the catalog where the next recorder finds it, and go on from there."""

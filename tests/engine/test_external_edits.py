@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestore.codec import canonical, decode, etag_of
+from filestore.engine import ledger as ledger_module
 from filestore.engine import record
 from filestore.engine.files import FileBackend
 from filestore.engine.survey import walk
@@ -507,3 +508,25 @@ def test_a_handle_that_may_not_record_waits_before_it_asks_again(ground: Ground)
         (seconds,) = wait.args
         assert seconds > 0
     other.close()
+
+
+def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_CHEAP_ROWS", 0)
+    ledger = ground.backend._recorder.ledger
+    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(3000)])
+    ground.backend._recorder.round(patient=False)
+    ledger.save()
+    for n in range(3):
+        ground.put(A, n=n)
+    ledger.take_in()
+    assert not ledger.worth_saving(closing=True)
+    monkeypatch.setattr(type(ground.backend._reads.feed), "horizon", 1)
+    assert ledger.worth_saving(closing=True)
+    assert ledger.worth_saving(closing=False)
+    ledger.save()
+    assert not ledger.worth_saving(closing=True)
+    ground.put(A, n=7)
+    ledger.take_in()
+    assert not ledger.worth_saving(closing=True)
