@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SLICE_SECONDS: Final = 0.002
 _REST: Final = 2.0  # so many times what was worked
 _MOST_SECONDS: Final = 0.1
-_IDLE_SECONDS: Final = 50e-6  # what threads that only wait use at most
+_BUSY: Final = 1 / 16  # of what was worked; who wakes now and then, to look, uses less
 
 
 class Pace:
@@ -48,7 +48,7 @@ class Pace:
         worked = time.thread_time() - self._own
         others = time.process_time() - self._all - worked
         self.begin()
-        if others > _IDLE_SECONDS and not self.hurry:
+        if others > _BUSY * worked and not self.hurry:
             # What they do meanwhile is seen the next time.
             self._wait(min(_REST * worked, _MOST_SECONDS))
             self._until = time.monotonic() + _SLICE_SECONDS
