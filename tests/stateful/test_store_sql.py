@@ -36,7 +36,8 @@ class SqliteMachine(SharedStoreMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="filestore-machine-"))
-        self.opened.callback(shutil.rmtree, self.folder)
+        # Errors don't count: the other process, which has it open, may still be saving there.
+        self.opened.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.lives = 0
 
     @property
