@@ -90,12 +90,13 @@ class Raw(NamedTuple):
 class Swap:
     """A new content, or with ``after`` None a delete, on its way to a document's place.
 
-    ``base``: the file that it replaces, None where there was none.  ``tmp`` is where it
-    is staged and ``fd`` that file, open until it has its name, else -1; ``stamp`` and ``inode``
-    are the file's modification time and inode as it was staged, where it was looked at.
+    ``base``: the file that it replaces, None where there was none.  ``number`` tells where it
+    is staged, None before (a bulk commit's names would take more than its paths); ``fd`` is that
+    file, open until it has its name, else -1; ``stamp`` and ``inode`` are the file's
+    modification time and inode as it was staged, where it was looked at.
     """
 
-    __slots__ = ("after", "base", "fd", "inode", "key", "path", "stamp", "tmp")
+    __slots__ = ("after", "base", "fd", "inode", "key", "number", "path", "stamp")
 
     def __init__(
         self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
@@ -104,7 +105,7 @@ class Swap:
         self.path = path
         self.base = base
         self.after = after
-        self.tmp: str | None = None
+        self.number: int | None = None
         self.fd = -1
         self.stamp = 0
         self.inode = 0
@@ -274,7 +275,8 @@ class Tree:
         content = self.codec.encode(after.data)
         self._make_folders(path, swap.key)
         fs = self._fs
-        swap.tmp = tmp = self._temporary(path, swap.base, after.etag)
+        swap.number = next(self._names)
+        tmp = self._staged(swap, swap.number)
         try:
             try:
                 swap.fd = fd = fs.open(tmp, _CREATE, self._file_mode)
@@ -305,18 +307,20 @@ class Tree:
         if fd >= 0:
             self._open_staged -= 1
             let_go(self._fs, fd)
-        if remove and swap.tmp is not None:
-            self.discard(swap.tmp)
+        if remove and swap.number is not None:
+            self.discard(self._staged(swap, swap.number))
 
-    def _temporary(self, path: str, base: FileEntry | None, etag: str = "") -> str:
-        """A name in ``tmp/`` that nobody else uses.
+    def _staged(self, swap: Swap, number: int) -> str:
+        """Where a swap's new content, or with a delete what it displaces, is put.
 
         It tells what may be there: what is staged or what it displaces, so that
         an edit that was displaced in their stead is known for one (J4).
         """
+        path, base, after = swap.path, swap.base, swap.after
+        etag = "" if after is None else after.etag
         displaced = "" if base is None else base.etag
         name = path[path.rindex("/") + 1 :][-40:]
-        return f"{self._own}{next(self._names)}.{etag}.{displaced}.{name}"
+        return f"{self._own}{number}.{etag}.{displaced}.{name}"
 
     def _make_folders(self, path: str, key: Key) -> None:
         fs, layout, made = self._fs, self._layout, False
@@ -360,9 +364,10 @@ class Tree:
         place.  If so the file is to be discarded; if not it may be an edit too, for
         somebody may be quicker twice.  Raises OSError.
         """
-        fs, path, tmp, base = self._fs, swap.path, swap.tmp, swap.base
-        if tmp is None:
+        fs, path, base = self._fs, swap.path, swap.base
+        if swap.number is None:
             return self._take_away(swap)
+        tmp = self._staged(swap, swap.number)
         if base is not None and self._exchange:
             try:
                 fs.exchange(tmp, path)
@@ -390,7 +395,7 @@ class Tree:
 
     def _take_away(self, swap: Swap) -> tuple[str | None, bool]:
         path, base = swap.path, swap.base
-        tmp = self._temporary(path, base)
+        tmp = self._staged(swap, next(self._names))
         try:
             self._fs.rename(path, tmp)
         except OSError as error:
