@@ -15,7 +15,7 @@ read from the journal, and published by the next writer.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record, recover
 from filestore.engine.ground import Durability, poison
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from filestore.engine.reads import Reads
     from filestore.engine.state import State
     from filestore.model import Edit, Key
+
+_BULK: Final = 256
+"""Documents of a larger commit are not kept in memory: it would take more than all else."""
 
 
 class Ticket:
@@ -302,11 +305,14 @@ class Committer:
         # Let go of one by one: events of thousands of files take memory meanwhile.
         waiting = list(reversed(swaps.values()))
         swaps.clear()
+        many = len(waiting) > _BULK
         try:
+            reads.publishing_many = many
             while waiting:
                 swap = waiting[-1]
                 left, ours = tree.swap_in(swap)
-                reads.published(swap.key, mark.revision, tree.settle(swap, ours=ours))
+                entry = tree.settle(swap, ours=ours)
+                reads.published(swap.key, mark.revision, entry, keep=not many)
                 if left is not None:
                     if ours:
                         litter.append(left)
@@ -317,6 +323,7 @@ class Committer:
             where = error.filename or self._ground.layout.root
             self._ground.trouble = f"publishing: {storage_error(error, where, None)}"
         finally:
+            reads.publishing_many = False
             if not waiting:
                 state.set_published(mark)
             else:

@@ -23,6 +23,7 @@ Moves: TypeAlias = "tuple[int, int]"
 """How often files were moved to a name, and from it."""
 
 _SAVED: Final = "files"
+_MOVES: Final = {each: each for each in ((1, 0), (1, 1), (0, 1))}  # a bulk commit's are all alike
 _CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than thought about
 _SHARE: Final = 16  # so much of the catalog may be in memory only,
 _CLOSING_SHARE: Final = 256  # and so much be learnt again after opening
@@ -175,14 +176,16 @@ class Ledger:
                     self._unseen[name] = key
             if commit.origin is not Origin.EXTERNAL:
                 came, left = published.get(name, (0, 0))
-                published[name] = came + (after is not None), left + (before is not None)
+                moves = came + (after is not None), left + (before is not None)
+                published[name] = _MOVES.get(moves, moves)
         catalog.point = Point(commit.revision, commit.time)
 
     def _known_of(self, key: Key, data: bytes) -> Known:
         """A document that was committed, and the file where this handle has seen it there."""
         entry = self._reads.known(key)
         if entry is None or entry.data != data:
-            return Known(bytes.fromhex(etag_of(data)), UNSEEN)
+            written, etag = self._reads.written.get(key), bytes.fromhex(etag_of(data))
+            return written if written is not None and written.etag == etag else Known(etag, UNSEEN)
         return Known(bytes.fromhex(entry.etag), UNSEEN if entry.racy else entry.signature)
 
     def _see(self, catalog: Catalog) -> None:
@@ -192,11 +195,12 @@ class Ledger:
             known = catalog.get(name)
             if known is None or known.signature != UNSEEN:
                 continue
-            entry = self._reads.known(key)
+            seen = self._reads.seen(key)
             if self._reads.pending(key) is not None:
                 self._unseen[name] = key
-            elif entry is not None and not entry.racy and bytes.fromhex(entry.etag) == known.etag:
-                catalog.put(name, Known(known.etag, entry.signature))
+            elif seen is not None and seen.etag == known.etag:
+                catalog.put(name, seen)
+                self._reads.written.drop(key)
 
     # -- saving -----------------------------------------------------------------------
 

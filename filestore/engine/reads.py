@@ -31,10 +31,12 @@ from typing import TYPE_CHECKING, Final
 from filestore.backend import Entry, one_by_one
 from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
+from filestore.engine.catalog import Known
 from filestore.engine.feed import Feed
 from filestore.engine.listing import Listings
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import signature_of, storage_error
+from filestore.engine.written import Written
 from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
 from filestore.model import ANY, Key, Origin
 
@@ -64,6 +66,8 @@ class Reads:
         self._lstat = ground.fs.lstat
         self._entries: Cache[FileEntry] = Cache(cache_bytes)
         self._entry_of = self._entries.get
+        self.written = Written()
+        self.publishing_many = False  # whether a bulk commit of this handle gets its files
         self._listings = Listings()  # inside ``mutex``
         self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
@@ -103,6 +107,7 @@ class Reads:
             self._state = state
             self._generation = state.generation
             self._entries.clear()
+            self.written.clear()
             self._listings.clear()
             self._pending.clear()
             self._at = state.published
@@ -299,14 +304,23 @@ class Reads:
             if self._seen == at.revision:
                 self._at = at
 
-    def published(self, key: Key, revision: int, entry: FileEntry | None) -> None:
-        """A document of this handle's own commit is in its file."""
+    def published(
+        self, key: Key, revision: int, entry: FileEntry | None, *, keep: bool = True
+    ) -> None:
+        """A document of this handle's own commit is in its file.
+
+        ``keep`` it in memory, or only what tells its file from others.
+        """
         with self.mutex:
             pending = self._pending
             if (hit := pending.get(key)) is not None and hit[0] == revision:
                 del pending[key]
-                if entry is not None:
+                if entry is None:
+                    return
+                if keep:
                     self._entries[key] = entry
+                else:
+                    self.written.add(key, entry)
 
     def _tell(self, commits: Sequence[Commit] | None) -> None:
         for observer in self._observers:
@@ -482,9 +496,25 @@ class Reads:
         except OSError:
             return False
 
+    def _is_as_written(self, key: Key) -> bool:
+        written = self.written.get(key)
+        if written is None:
+            return False
+        try:
+            return signature_of(self._lstat(self._ground.layout.path(key))) == written.signature
+        except (OSError, FilestoreError):
+            return False
+
     def known(self, key: Key) -> FileEntry | None:
         """What this handle last saw in the file, if the journal has not changed it since."""
         return self._entries.get(key)
+
+    def seen(self, key: Key) -> Known | None:
+        """A file as this handle last saw or wrote it, where its signature proves its content."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return self.written.get(key)
+        return None if entry.racy else Known(bytes.fromhex(entry.etag), entry.signature)
 
     def pending(self, key: Key) -> tuple[int, Entry | None] | None:
         """A committed value that may not be in its file yet."""
@@ -542,6 +572,8 @@ class Reads:
         with self.mutex:
             self._listings.told += 1
         if entry is None:
+            if not touched and self._is_as_written(key):
+                return None, True
             with self.mutex:
                 self._doubts += 1  # somebody may be reading it at this moment
             if self.edited is not None:
@@ -647,6 +679,7 @@ class Reads:
 
     def after_fork(self) -> None:
         self.mutex = threading.RLock()
+        self.publishing_many = False
         self._entries.after_fork()
         self._observers = []
         self.feed.after_fork()
@@ -659,6 +692,7 @@ class Reads:
             self._words = [_NOT_SEEN] * (COMMITTED + 1)
             self._state = None
             self._entries.clear()
+            self.written.clear()
             self._listings.clear()
             self._pending.clear()
             self._observers = []

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from filestore.model import Key
 
 _PATIENCE_SECONDS: Final = 0.2
+_PUBLISHING_SECONDS: Final = 0.05
 _LOOKED_AT: Final = 256  # so many documents are read at a time
 _ASK_SECONDS: Final = 0.01  # between two looks whether another has recorded
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
@@ -202,9 +203,11 @@ class Recorder:
         if idle and not self._election.holds():
             self._let_go()
             return 0.0
-        catalog = self.ledger.known()
         patient = not self._asked_for() and patient
         self.pace.hurry = not patient
+        if patient and self._reads.publishing_many:
+            return _PUBLISHING_SECONDS  # what is learnt takes the memory that publishing frees
+        catalog = self.ledger.known()
         if self._hints or self._folders:
             behind = self._reads.trusting and not heard
             seconds = self._grouping.wait(self._newest, behind=behind)

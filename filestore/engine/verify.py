@@ -89,12 +89,10 @@ class Verifier:
     def _learnt(self, catalog: Catalog, suspect: Suspect, there: Signature | None) -> bool:
         """Learn a document's signature where this handle has just read or written it."""
         name, key, known, _, _ = suspect
-        entry = self._reads.known(key)
-        if entry is None or known is None or entry.racy or entry.signature != there:
+        seen = self._reads.seen(key)
+        if seen is None or known is None or (seen.etag, seen.signature) != (known.etag, there):
             return False
-        if known.etag != bytes.fromhex(entry.etag):
-            return False
-        catalog.put(name, Known(known.etag, there))
+        catalog.put(name, seen)
         return True
 
     def look_again(self, catalog: Catalog, edits: Iterable[Found]) -> Iterator[Found]:

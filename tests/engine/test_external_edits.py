@@ -168,8 +168,9 @@ def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.Mo
     assert set(read) == {"7"}
 
 
+@pytest.mark.parametrize("documents", [100, 400])
 def test_what_the_recorder_wrote_is_not_read_by_the_next(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, documents: int
 ) -> None:
     later = time.time_ns() + 10**9
     monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
@@ -187,7 +188,7 @@ def test_what_the_recorder_wrote_is_not_read_by_the_next(
 
     monkeypatch.setattr(tree, "swap_in", edited_at_once)
     recorder.round()
-    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(100)])
+    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(documents)])
     recorder.resign(save=True)
     ground.edit(Key("volumes", "50"), n="edited")
     ground.reopen()
@@ -204,6 +205,55 @@ def test_what_the_recorder_wrote_is_not_read_by_the_next(
     assert [key for key, _, _ in ground.ops()] == [
         f"volumes/{id}" for id in ("3", "50", "70", "71")
     ]
+
+
+def test_a_bulk_commit_is_not_kept_in_memory(ground: Ground) -> None:
+    for documents, kept in (100, 100), (400, 0):
+        ground.reopen()
+        edits = [Edit(Key("volumes", f"{documents}-{n}"), data(n=n)) for n in range(documents)]
+        ground.backend.apply(edits)
+        assert ground.backend.stats()["cached_documents"] == kept
+    assert ground.backend.get(Key("volumes", "400-7")) is not None
+    assert ground.backend.stats()["cached_documents"] == 1
+
+
+def test_an_event_of_what_a_bulk_commit_published_is_no_edit(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
+    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(400)])
+    reads, edited = ground.backend._reads, []
+    reads.edited = edited.append
+    key, other, gone = (Key("volumes", id) for id in ("7", "8", "9"))
+    ground.edit(other, n="edited")
+    ground.path(gone).unlink()
+    assert reads.suspect(key, touched=False) == (None, True)
+    assert reads.suspect(other, touched=False) == (None, False)
+    assert reads.suspect(gone, touched=False) == (None, False)
+    assert edited == [other, gone]
+
+
+def test_the_recorder_waits_while_a_bulk_commit_is_published(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, recorder = ground.backend._ground.tree, ground.backend._recorder
+    recorder.round()
+    swap_in, waits = tree.swap_in, []
+
+    def in_the_middle(swap: Swap) -> tuple[str | None, bool]:
+        if swap.key.id == "7":
+            waits.append((recorder.round(), recorder.ledger.news))
+        return swap_in(swap)
+
+    monkeypatch.setattr(tree, "swap_in", in_the_middle)
+    ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(400)])
+    assert [(wait is not None and wait > 0, news) for wait, news in waits] == [(True, True)]
+    recorder.round()
+    assert not recorder.ledger.news
+    catalog = recorder.ledger.catalog
+    assert catalog is not None
+    assert len(catalog) == 400
 
 
 def test_new_documents_are_read_once(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
