@@ -75,10 +75,14 @@ def green() -> bool:
 
     A listener would wait in the system, and all others with it.
     """
-    eventlet, gevent = sys.modules.get("eventlet.patcher"), sys.modules.get("gevent.monkey")
-    return bool(
-        (eventlet is not None and eventlet.is_monkey_patched("thread"))
-        or (gevent is not None and gevent.is_module_patched("threading"))
+    return any(
+        (module := sys.modules.get(name)) is not None
+        # One that is being imported, in another thread, is about to.
+        and ((ask := getattr(module, asked, None)) is None or ask(threads))
+        for name, asked, threads in (
+            ("eventlet.patcher", "is_monkey_patched", "thread"),
+            ("gevent.monkey", "is_module_patched", "threading"),
+        )
     )
 
 
@@ -156,6 +160,10 @@ class Watcher:
         try:
             with self._starting:
                 if self._stop.is_set():
+                    return
+                if green():  # they became so since the store was opened
+                    self.why = "green threads"
+                    self._heard.set()
                     return
                 self._scribe = _thread_of(self._record, "filestore scribe")
                 if self._events:

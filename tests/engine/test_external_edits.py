@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -580,3 +581,18 @@ def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
     ground.put(A, n=7)
     ledger.take_in()
     assert not ledger.worth_saving(closing=True)
+
+
+def test_threads_that_became_green_since_are_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(FileBackend(tmp_path / "state")) as backend:
+        backend.apply([Edit(A, data(n=1))])
+        assert backend._watcher is not None
+        monkeypatch.setattr("filestore.engine.watcher.green", lambda: True)
+        assert backend._watcher._heard.wait(60)
+        assert backend.stats()["watching_why_not"] == "green threads"
+        (tmp_path / "state/volumes/a.json").write_text('{"n": 2}')
+        entry = backend.get(A)
+        assert entry is not None
+        assert decode(entry.data) == {"n": 2}
