@@ -28,7 +28,7 @@ from filestore.integrations.git.index import Folder, Staged, changed, exchange
 from filestore.integrations.git.loose import Loose
 from filestore.integrations.git.objects import Objects, TreeEntry
 from filestore.integrations.git.plan import Trees, message_for
-from filestore.integrations.git.run import Done, Git
+from filestore.integrations.git.run import Aside, Git
 from filestore.integrations.git.saving import write_file
 from filestore.integrations.git.tree import GitPast
 
@@ -185,6 +185,7 @@ class _Committing:
         self._git = self._repository.git
         self._commits: list[Commit] = []
         self._statuses: dict[str, os.stat_result] = {}  # as each file was before it was read
+        self._settings = Aside(self._ask_settings)  # git takes a while to start
 
     def run(self, message: str | None, *, full: bool) -> str | None:
         self._refuse_while_under_way()
@@ -203,7 +204,7 @@ class _Committing:
             files = {prefix + path: entry for path, entry in entries.items()}
             tree = trees.change(root, files)
             position = Position(revision, parent or "", repository.config.fanout)
-            # Where it is git's, the index takes longest: the rest is done meanwhile.
+            # The index takes longest: the rest is done meanwhile.
             with self._staging(files, trees) as staging:
                 if not trees.differing:
                     staging.wait()
@@ -224,10 +225,21 @@ class _Committing:
         self._remember(replace(position, commit=commit))
         return commit
 
-    def _staging(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> Running | Done:
+    def _staging(
+        self, files: Mapping[str, TreeEntry | None], trees: Trees
+    ) -> Running | Aside[None]:
         """Have git's index say the same as the commit, of these files."""
-        if self._plain and self._stage(files, trees):
-            return Done()
+        if self._plain:
+            return Aside(lambda: self._stage_here_or_there(files, trees))
+        return self._stage_there(files)
+
+    def _stage_here_or_there(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> None:
+        if not self._stage(files, trees):
+            with self._stage_there(files) as staging:
+                staging.wait()
+
+    def _stage_there(self, files: Mapping[str, TreeEntry | None]) -> Running:
+        """Have git do it."""
         prefix = self._repository.prefix
         return self._git.start(
             *("update-index", "--add", "--remove", "-z", "--stdin"),
@@ -255,14 +267,13 @@ class _Committing:
     @cached_property
     def _plain(self) -> bool:
         """Whether nothing is asked of how git writes its files."""
-        told = self._settings
+        told = self._settings.wait()
         return told.get("core.fsync", "none") == "none" and not {
             "core.fsyncobjectfiles",
             "core.sharedrepository",
         }.intersection(told)
 
-    @cached_property
-    def _settings(self) -> dict[str, str]:
+    def _ask_settings(self) -> dict[str, str]:
         """Git's settings that matter here, those that are set."""
         names = r"^(commit\.gpgsign|core\.(fsync|fsyncobjectfiles|sharedrepository))$"
         done = self._git.call("config", "-z", "--get-regexp", names, codes=(0, 1))
@@ -398,7 +409,7 @@ class _Committing:
 
     def _make_commit(self, tree: str, parent: str | None, message: str) -> str:
         signs = b""
-        if "commit.gpgsign" in self._settings:
+        if "commit.gpgsign" in self._settings.wait():
             signs = self._git.run("config", "--type=bool", "--get", "commit.gpgSign", codes=(0, 1))
         arguments = ["commit-tree", tree, "-F", "-"]
         if parent is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
 
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+T = TypeVar("T")
 
 # What a hook or an alias leaves behind would lead to another repository than the store's.
 _ELSEWHERE: Final = frozenset(
@@ -126,17 +128,34 @@ class Running:
         self._thread.join()
 
 
-class Done:
-    """What a command would have done is done."""
+class Aside(Generic[T]):
+    """A call that is made in a thread of its own; a context manager that waits for its end."""
 
-    def wait(self) -> None:
-        """Return at once."""
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._told: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._told = self._call()
+        except BaseException as error:  # noqa: BLE001  # raised to who waits
+            self._error = error
+
+    def wait(self) -> T:
+        """Wait for its end; what it returned.  Raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._told)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._thread.join()
 
 
 def environment() -> dict[str, str]:
