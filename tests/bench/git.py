@@ -182,11 +182,11 @@ def committing(data: Path, rounds: int, count: int) -> list[Row]:
 
 
 def _spent(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and those that processors worked in this thread and in processes it waited for."""
+    """Seconds, and those that processors worked in this process and in those it waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin, own = time.perf_counter(), time.thread_time()
+    begin, own = time.perf_counter(), time.process_time()
     work()
-    seconds, own = time.perf_counter() - begin, time.thread_time() - own
+    seconds, own = time.perf_counter() - begin, time.process_time() - own
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     children = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return seconds, own + children
