@@ -40,7 +40,7 @@ with filestore.open(sys.argv[1], lock_timeout=60) as store:
             found = sorted(volumes)
             assert len(found) == 60, (step, len(found))
         if step % 5 == 0:
-            volumes.patch(id, {sys.argv[2]: step, "count": volumes[id]["count"]})
+            volumes.patch(id, {sys.argv[2]: step})
             with store.transaction():
                 document = volumes[id]
                 document["count"] += 1
