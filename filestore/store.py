@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from filestore.blame import Blame, blame
+from filestore.closing import Closing
 from filestore.collection import Collection
 from filestore.errors import Conflict, FilestoreError
 from filestore.index import Indexes
@@ -21,7 +22,6 @@ from filestore.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
     from filestore.backend import Backend, Entry, Unreadable
     from filestore.integrations.git.commits import StoreGit
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from filestore.query import Fields, Query
 
 
-class Store:
+class Store(Closing):
     """Named collections of documents, with transactions, snapshots and a change feed.
 
     Get one from :func:`filestore.open`; use it as a context manager, or call :meth:`close`.
@@ -392,17 +392,6 @@ class Store:
         else:
             # Its block still holds the write lock, and closes the backend after that.
             transaction.doom()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Store {self.location}{' (closed)' if self._closed else ''}>"

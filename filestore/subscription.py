@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from filestore.closing import Closing
 from filestore.codec import decode
 from filestore.errors import Closed
 from filestore.model import Change, stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from filestore.backend import Backend
     from filestore.model import Commit, Revision
@@ -26,7 +26,7 @@ RETRY_SECONDS = 1.0
 """How long to leave a backend alone whose changes could not be read."""
 
 
-class Subscription:
+class Subscription(Closing):
     """Calls ``callback`` with each change in order, once, until closed.
 
     Made by :meth:`filestore.Store.watch`.  The callback runs in a daemon thread of this
@@ -89,17 +89,6 @@ class Subscription:
     def mine(self) -> bool:
         """Whether the calling thread is the one that runs the callback."""
         return threading.current_thread() is self._thread
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _wake(self, commits: Sequence[Commit] | None) -> None:
         if commits:

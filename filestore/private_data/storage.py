@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filestore
+from filestore.closing import Closing
 from filestore.errors import Corrupt
 from filestore.model import Key
 from filestore.private_data.details import collection_of, keys_of, texts_of
 from filestore.rewrite import rewrite
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from filestore.collection import Collection
     from filestore.model import Document
     from filestore.store import Store
@@ -143,7 +142,7 @@ class StoreStorageDriver(StorageDriver):
         return found
 
 
-class SqlStorageDriver(StoreStorageDriver):
+class SqlStorageDriver(StoreStorageDriver, Closing):
     """The details of one backend in a database, in a store of its own to close.
 
     ``connection``: the database's URL, such as ``sqlite:////var/lib/manila/private.sqlite``; see
@@ -166,17 +165,6 @@ class SqlStorageDriver(StoreStorageDriver):
     def close(self) -> None:
         """Close the store; idempotent."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _no_text(collection: Collection, id: str, name: str, value: object) -> Corrupt:

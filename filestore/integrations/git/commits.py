@@ -18,8 +18,9 @@ import tempfile
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
+from filestore.closing import Closing
 from filestore.engine.layout import CONFIG, RUNTIME
 from filestore.errors import Closed, Conflict, Corrupt, FilestoreError
 from filestore.integrations.git import repository as repositories
@@ -121,7 +122,7 @@ class StoreGit:
             batch.close()
 
 
-class Batch:
+class Batch(Closing):
     """Commits that are made by themselves; a context manager.  See :meth:`StoreGit.batch`."""
 
     def __init__(
@@ -167,12 +168,6 @@ class Batch:
             self._thread.join()
         if self._on_close:
             self._commit(self._message)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Committing:
