@@ -8,18 +8,17 @@ found among the later ones.
 
 from __future__ import annotations
 
-import os
 import threading
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
+from filestore import overlay
 from filestore.backend import Entry, one_by_one
-from filestore.collection import ReadCollection
-from filestore.errors import Closed, Corrupt, HistoryGone, NotFound, StorageError
+from filestore.errors import Corrupt, HistoryGone, NotFound, StorageError
 from filestore.model import Key, stands_in
+from filestore.moment import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
     from filestore.backend import Backend, Unreadable
     from filestore.index import Indexes
@@ -54,7 +53,7 @@ class PastGround(Protocol):
     def close(self) -> None: ...
 
 
-class Past:
+class Past(Moment):
     """The documents and ids of one moment of the past; a context manager, safe for threads.
 
     Made by :meth:`filestore.Store.at`.  Read like a store, never written.  What is edited from
@@ -63,22 +62,12 @@ class Past:
     the process that made it: in a child, reading raises Closed.
     """
 
+    _what = "the view of the past"
+    _again = "take another with at()"
+
     def __init__(self, ground: PastGround, on_close: Callable[[Past], object]) -> None:
+        super().__init__(on_close)
         self._ground = ground
-        self._on_close = on_close
-        self._process = os.getpid()
-        self._closed = False
-
-    def __getitem__(self, collection: str) -> ReadCollection:
-        """The collection of that name, as it was."""
-        self._require_open()
-        return ReadCollection(self, collection)
-
-    def __contains__(self, collection: object) -> bool:
-        return collection in self.collections()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.collections())
 
     def collections(self) -> list[str]:
         """The names of the collections that had documents, sorted."""
@@ -125,32 +114,11 @@ class Past:
         self._require_open()
         return self._ground.candidates(collection, query)
 
-    def close(self) -> None:
-        """Let go of the moment; idempotent.  Reading then raises Closed."""
-        if not self._closed:
-            self._closed = True
-            self._on_close(self)
-            self._ground.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _release(self) -> None:
+        self._ground.close()
 
     def __repr__(self) -> str:
         return f"<Past {self.location}{' (closed)' if self._closed else ''}>"
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise Closed("the view of the past was closed: take another with at()")
-        if self._process != os.getpid():
-            raise Closed("the view of the past is of this process's parent: take another with at()")
 
 
 class Kept:
@@ -208,23 +176,18 @@ class Kept:
         return entry
 
     def ids(self, collection: str) -> list[str]:
-        ids = dict.fromkeys(self._backend.ids(collection))
+        known = self._backend.ids(collection)
         self._take_in()
         with self._mutex:
-            later = dict(self._was_there.get(collection, ()))
-        for id, there in later.items():
-            if there:
-                ids[id] = None
-            else:
-                ids.pop(id, None)
-        return list(ids)
+            later = list(self._was_there.get(collection, {}).items())
+        return overlay.ids(known, later)
 
     def collections(self) -> list[str]:
-        names = set(self._backend.collections())
+        known = self._backend.collections()
         self._take_in()
         with self._mutex:
             touched = set(self._was_there)
-        return sorted((names - touched) | {name for name in touched if self.ids(name)})
+        return overlay.collections(known, touched, self.ids)
 
     def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
         return one_by_one(self.get, collection, ids)
@@ -240,7 +203,7 @@ class Kept:
         self._take_in()
         with self._mutex:
             later = list(self._was_there.get(collection, ()))
-        return sorted({*found, *later}) if later else found
+        return overlay.candidates(found, later)
 
     def close(self) -> None:
         with self._mutex:

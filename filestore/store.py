@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from filestore.backend import Backend, Entry, Unreadable
     from filestore.integrations.git.commits import StoreGit
     from filestore.model import Change, Commit, Document, Problem, Revision
+    from filestore.moment import Moment
     from filestore.past import PastGround
     from filestore.plan import Documents, Plan
     from filestore.query import Fields, Query
@@ -50,7 +51,7 @@ class Store(Closing):
         self._collections: dict[str, Collection] = {}
         self._closed = False
         # No lock of their own, which a fork might leave held: each use is one atomic call.
-        self._views: set[View | Past] = set()
+        self._views: set[Moment] = set()
         self._subscriptions: set[Subscription] = set()
         self._git: StoreGit | None = None
 

@@ -15,6 +15,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from filestore import overlay
 from filestore.backend import Entry, one_by_one
 from filestore.collection import Collection
 from filestore.errors import Closed, Conflict, FilestoreError
@@ -81,8 +82,7 @@ class Transaction:
         """The names of the collections that have documents, sorted."""
         self._require_active()
         touched = {collection for collection, _ in self._writes}
-        names = set(self._backend.collections()) - touched
-        return sorted(names | {name for name in touched if self.ids(name)})
+        return overlay.collections(self._backend.collections(), touched, self.ids)
 
     @property
     def location(self) -> str:
@@ -128,20 +128,16 @@ class Transaction:
         found = self._indexes.candidates(collection, query)
         if found is None:
             return None
-        written = [id for name, id in self._writes if name == collection]
-        return sorted({*found, *written}) if written else found
+        return overlay.candidates(found, [id for name, id in self._writes if name == collection])
 
     def ids(self, collection: str) -> list[str]:
         """The ids as this transaction sees them; a ground's method, see Backend."""
         self._require_active()
-        ids = dict.fromkeys(self._backend.ids(collection))
-        for (name, id), entry in self._writes.items():
-            if name == collection:
-                if entry is None:
-                    ids.pop(id, None)
-                else:
-                    ids[id] = None
-        return list(ids)
+        written = self._writes.items()
+        return overlay.ids(
+            self._backend.ids(collection),
+            ((id, entry is not None) for (name, id), entry in written if name == collection),
+        )
 
     def apply(self, edits: Sequence[Edit]) -> Commit | None:
         """Take the edits into the transaction, all or none; a ground's method, see Backend."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from filestore import overlay
 from filestore.backend import Entry, one_by_one
-from filestore.collection import ReadCollection
-from filestore.errors import Closed, Conflict
+from filestore.errors import Conflict
 from filestore.model import stands_in
+from filestore.moment import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
     from filestore.backend import Backend, Unreadable
     from filestore.index import Indexes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from filestore.query import Fields, Query
 
 
-class View:
+class View(Moment):
     """The documents and ids of one revision; a context manager, safe for threads.
 
     Made by :meth:`filestore.Store.snapshot`.  It keeps what later commits replace, of this
@@ -37,19 +37,20 @@ class View:
     another snapshot.  It is of the process that took it: in a child, reading raises Closed.
     """
 
+    _what = "the view"
+    _again = "take another snapshot"
+
     def __init__(
         self, backend: Backend, indexes: Indexes, on_close: Callable[[View], object]
     ) -> None:
+        super().__init__(on_close)
         self._backend = backend
         self._indexes = indexes
-        self._on_close = on_close
         self._mutex = threading.Lock()
-        self._process = os.getpid()
         self._replaced: dict[tuple[str, str], bytes | None] = {}
         self._early: list[Commit] = []
         self._revision: Revision | None = None
         self._lost = False
-        self._closed = False
         self._unsubscribe = backend.subscribe(self._observe)
         # Commits between the two calls belong to the view; those that the backend has yet
         # to tell of may be on either side, so they wait in _early for the revision.
@@ -64,23 +65,11 @@ class View:
                 self._keep(commit)
             self._early = []
 
-    def __getitem__(self, collection: str) -> ReadCollection:
-        """The collection of that name, as it was."""
-        self._require_open()
-        return ReadCollection(self, collection)
-
-    def __contains__(self, collection: object) -> bool:
-        return collection in self.collections()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.collections())
-
     def collections(self) -> list[str]:
         """The names of the collections that had documents, sorted."""
         self._require_open()
-        names = set(self._backend.collections())
-        touched = {collection for collection, _ in self._changed()}
-        return sorted((names - touched) | {name for name in touched if self.ids(name)})
+        known = self._backend.collections()
+        return overlay.collections(known, {name for name, _ in self._changed()}, self.ids)
 
     @property
     def location(self) -> str:
@@ -138,41 +127,26 @@ class View:
         found = self._indexes.candidates(collection, query)
         if found is None:
             return None
-        changed = [id for name, id in self._changed() if name == collection]
-        return sorted({*found, *changed}) if changed else found
+        return overlay.candidates(found, [id for name, id in self._changed() if name == collection])
 
     def ids(self, collection: str) -> list[str]:
         """The ids as they were; a ground's method, see Backend."""
         self._require_open()
-        ids = dict.fromkeys(self._backend.ids(collection))
-        for (name, id), data in self._changed().items():
-            if name == collection:
-                if data is None:
-                    ids.pop(id, None)
-                else:
-                    ids[id] = None
-        return list(ids)
+        known = self._backend.ids(collection)
+        changed = self._changed().items()
+        return overlay.ids(
+            known, ((id, data is not None) for (name, id), data in changed if name == collection)
+        )
 
     def close(self) -> None:
         """Let go of the revision; idempotent.  Reading then raises Closed."""
-        if not self._closed:
-            self._closed = True
-            self._unsubscribe()
-            self._on_close(self)
-            if self._process == os.getpid():  # else a thread that is gone may hold it for ever
-                with self._mutex:
-                    self._replaced.clear()
+        super().close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _release(self) -> None:
+        self._unsubscribe()
+        if self._process == os.getpid():  # else a thread that is gone may hold it for ever
+            with self._mutex:
+                self._replaced.clear()
 
     def _observe(self, commits: Sequence[Commit] | None) -> None:
         with self._mutex:
@@ -197,12 +171,6 @@ class View:
         with self._mutex:
             self._require_known()
             return dict(self._replaced)
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise Closed("the view was closed: take another snapshot")
-        if self._process != os.getpid():
-            raise Closed("the view is of this process's parent: take another snapshot")
 
     def _require_known(self) -> None:
         if self._lost:
