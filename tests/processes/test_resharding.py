@@ -58,6 +58,15 @@ def start(code: str, *words: object) -> subprocess.Popen[str]:
     return process
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it told since it was ready; communicate() would lose what came with that line."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    told = process.stdout.read(), process.stderr.read()
+    process.communicate()
+    return told
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     path = tmp_path / "state"
@@ -70,9 +79,9 @@ def root(tmp_path: Path) -> Path:
 def test_readers_and_writers_lose_nothing_while_the_store_moves(root: Path) -> None:
     mover = start(MOVER, root)
     workers = [start(WORKER, root, f"w{number}", 100) for number in range(2)]
-    told = [worker.communicate(timeout=200) for worker in workers]
+    told = [ended(worker) for worker in workers]
     mover.kill()
-    moved, errors = mover.communicate()
+    moved, errors = ended(mover)
     assert [out for out, _ in told] == ["done 20\n"] * 2, (told, errors)
     assert moved.split(), errors
     with filestore.open(root) as store:
