@@ -16,7 +16,7 @@ def kind_of(mounts: str, path: str) -> str:
             continue
         point = (
             fields[4]
-            .encode()
+            .encode("utf-8", "surrogateescape")
             .decode("unicode_escape")
             .encode("latin-1")
             .decode("utf-8", "surrogateescape")
