@@ -566,16 +566,16 @@ class Reads:
         ``touched``: it was written to.  Otherwise it only took its name, as every publishing
         makes it, and an unchanged signature vouches for it.
         """
-        entry = self._entries.get(key)
+        with self.mutex:  # first: who reads, or lists, at this moment must not vouch for it
+            self._listings.told += 1
+            entry = self._entries.get(key)
+            if entry is None:
+                self._doubts += 1
         if self._listings.knows(key.collection):
             self._compare(key)
-        with self.mutex:
-            self._listings.told += 1
         if entry is None:
             if not touched and self._is_as_written(key):
                 return None, True
-            with self.mutex:
-                self._doubts += 1  # somebody may be reading it at this moment
             if self.edited is not None:
                 self.edited(key)
             return None, False

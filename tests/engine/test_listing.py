@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ import pytest
 import filestore
 from filestore import Conflict
 from filestore.engine import listing as listings
+from filestore.engine.files import FileBackend
 from filestore.engine.listing import Listings
 from filestore.engine.reads import QUIET_SECONDS
+from filestore.model import Edit, Key
 from tests.processes.actors import until
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filestore import Store
+    from filestore.engine.fs import Item
     from filestore.model import Document
 
 ERA = (1, 0)
@@ -246,6 +250,47 @@ def test_a_listing_that_nobody_asks_for_is_forgotten(monkeypatch: pytest.MonkeyP
     remembered.committed("v", "d", there=True)
     assert not remembered.knows("v")
     assert remembered.get("v", ERA) is None
+
+
+class Slow(Listings):
+    """Whoever asks whether a collection is known, waits a while with the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def knows(self, collection: str) -> bool:
+        known = super().knows(collection)
+        self.asked.set()
+        assert self.go_on.wait(30)
+        return known
+
+
+def test_a_listing_that_is_made_while_an_event_is_told_lacks_nothing(path: Path) -> None:
+    backend = FileBackend(path, background=False)
+    backend.apply([Edit(Key("volumes", "a"), b'{"n":1}')])
+    reads, file = backend._reads, path / "volumes/b.json"
+    reads.trust(lambda: False, anew=True)
+    reads._listings = listings = Slow()
+    listener = threading.Thread(
+        target=reads.suspect, args=(Key("volumes", "b"),), kwargs={"touched": True}
+    )
+    scan = reads._fs.scan
+
+    def edited_afterwards(folder: str) -> list[Item]:
+        found = scan(folder)
+        if folder.endswith("/volumes") and not file.exists():
+            file.write_text('{"n": 2}')
+            listener.start()
+            assert listings.asked.wait(30)
+        return found
+
+    reads._fs.scan = edited_afterwards  # type: ignore[method-assign]
+    assert backend.ids("volumes") == ["a"]
+    listings.go_on.set()
+    listener.join()
+    assert sorted(backend.ids("volumes")) == ["a", "b"]
+    backend.close()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -200,3 +201,46 @@ def test_a_read_notices_that_the_listener_was_quicker(
             assert reads.ids("volumes") == []
         else:
             assert not reads.holds(Edit(key, b'{"n":1}'))
+
+
+def test_an_event_that_is_told_while_its_document_is_read_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(FileBackend(tmp_path / "state", background=False)) as backend:
+        backend.apply([Edit(A, b'{"n":1}')])
+        reads, tree = backend._reads, backend._ground.tree
+        reads._entries.clear()
+        os.utime(tmp_path / "state/volumes/a.json", (1, 1))
+        reads.trust(lambda: False, anew=True)
+        asked, go_on = threading.Event(), threading.Event()
+
+        def slow(key: Key) -> bool:
+            asked.set()
+            assert go_on.wait(30)
+            return False
+
+        listener = threading.Thread(target=reads.suspect, args=(A,), kwargs={"touched": False})
+        load = tree.load
+
+        def edited_afterwards(key: Key, path: str) -> object:
+            loaded = load(key, path)
+            if not asked.is_set():
+                saved = tmp_path / "saved"
+                saved.write_text('{"n": 2}')
+                saved.rename(path)
+                listener.start()
+                assert asked.wait(30)
+            return loaded
+
+        monkeypatch.setattr(reads, "_is_as_written", slow)
+        monkeypatch.setattr(tree, "load", edited_afterwards)
+        assert read(reads) == b'{"n":1}'  # it was begun before the edit
+        go_on.set()
+        listener.join()
+        assert read(reads) == b'{"n":2}'
+
+
+def read(reads: Reads) -> bytes:
+    entry = reads.get(A)
+    assert entry is not None
+    return entry.data
