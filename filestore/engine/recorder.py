@@ -199,6 +199,13 @@ class Recorder:
         """
         if not self.elect():
             return None
+        try:
+            return self._round(idle=idle, patient=patient)
+        except BaseException:
+            self.suspect()  # what was in hand is to be found again
+            raise
+
+    def _round(self, *, idle: bool, patient: bool) -> float | None:
         heard = self.heard()
         if idle and not self._election.holds():
             self._let_go()

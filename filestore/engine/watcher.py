@@ -286,7 +286,6 @@ class Watcher:
             if self._failed:
                 self._ground.trouble = f"{_TROUBLE}: {error}"
             self._failed = True
-            recorder.suspect()
             return partial(self._stop.wait, TICK_SECONDS)
         if self._failed:
             self._failed = False

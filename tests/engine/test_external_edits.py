@@ -19,7 +19,7 @@ from filestore.engine import record
 from filestore.engine.files import FileBackend
 from filestore.engine.survey import walk
 from filestore.engine.watcher import Watcher
-from filestore.errors import Conflict, Corrupt
+from filestore.errors import Conflict, Corrupt, StorageError
 from filestore.model import Edit, Key, Origin, stand_in
 
 if TYPE_CHECKING:
@@ -596,3 +596,28 @@ def test_threads_that_became_green_since_are_not_started(
         entry = backend.get(A)
         assert entry is not None
         assert decode(entry.data) == {"n": 2}
+
+
+def test_what_could_not_be_recorded_is_recorded_by_the_next_round(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = ground.backend._recorder
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    recorder.round(patient=False)
+    ground.edit(A, n=2)
+    ground.path(B).unlink()
+    for name in ("volumes/a.json", "volumes/b.json"):
+        recorder.hint(name, touched=True)
+    append, failures = ground.backend._ground.journal.append, [OSError(28, "full")]
+
+    def failing_once(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return append(*arguments, **options)
+
+    monkeypatch.setattr(ground.backend._ground.journal, "append", failing_once)
+    with pytest.raises(StorageError):
+        recorder.round(patient=False)
+    recorder.round(patient=False)
+    assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2}), ("volumes/b", {"n": 1}, None)]
