@@ -331,7 +331,7 @@ class Recorder:
         """Compare a part of the tree with the catalog; False if it was ended before its end."""
         inside = self._layout.name(f"{self._layout.root}/{below}")
         if gone and inside != below:
-            below = f"{below[: below.index('/@')]}/"  # names do not tell the folders of a fan-out
+            below = below[: f"/{below}".index("/@")]  # names do not tell the folders of a fan-out
             inside = self._layout.name(f"{self._layout.root}/{below}")
         comparison = catalog.comparison(inside)
         for differing in walk(self._fs, self._layout, comparison, below):

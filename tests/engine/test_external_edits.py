@@ -621,3 +621,13 @@ def test_what_could_not_be_recorded_is_recorded_by_the_next_round(
         recorder.round(patient=False)
     recorder.round(patient=False)
     assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2}), ("volumes/b", {"n": 1}, None)]
+
+
+def test_a_folder_that_is_named_as_one_of_a_fan_out_may_go(ground: Ground) -> None:
+    ground.put(A, n=1)
+    recorder = ground.backend._recorder
+    recorder.round(patient=False)
+    for name in ("@ab/", "volumes/@ab/", "volumes/@ab/@cd/long%/"):
+        recorder.suspect(name, gone=True)
+    recorder.round(patient=False)
+    assert ground.external() == []
