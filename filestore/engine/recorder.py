@@ -238,6 +238,8 @@ class Recorder:
             unproven, self._unproven = self._unproven, {}
             self._verify(self._suspected((name, _BLANK) for name in unproven))
             self._record()
+            if (heard or not self._reads.trusting) and not (self._hints or self._lagging()):
+                self.ledger.published.clear()  # what was not told of by now was never moved
             if self.ledger.worth_saving(closing=False):
                 self.ledger.save()
         self._say_how_far(heard if catalog.complete else 0.0)
@@ -247,6 +249,10 @@ class Recorder:
             self._pushed_back = []
             return 0.1
         return later
+
+    def _lagging(self) -> bool:
+        state = self._ground.state
+        return state is not None and state.lagging
 
     def _asked_for(self) -> bool:
         """Whether somebody waits for the whole tree; the first time, have it gone through."""

@@ -631,3 +631,31 @@ def test_a_folder_that_is_named_as_one_of_a_fan_out_may_go(ground: Ground) -> No
         recorder.suspect(name, gone=True)
     recorder.round(patient=False)
     assert ground.external() == []
+
+
+def moved_to(ground: Ground, key: Key, **fields: Any) -> None:
+    """Save a document as most editors do, and have the recorder hear of it."""
+    saved = ground.root / "saved"
+    saved.write_text(json.dumps(fields))
+    saved.rename(ground.path(key))
+    ground.backend._recorder.hint(f"{key.collection}/{key.id}.json", touched=False, moves=(1, 0))
+
+
+def test_commits_that_were_never_published_do_not_hide_an_edit(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "state")
+    ground.backend.close()
+    ground.backend = ground.open(durability="normal")
+    recorder = ground.backend._recorder
+    recorder.round(patient=False)
+    for key in (A, B):
+        ground.put(key, n=1)
+        ground.backend.apply([Edit(key, None)])
+    ground.put(A, n=2)
+    ground.backend.checkpoint()  # one move for three commits, and none for two
+    recorder.hint("volumes/a.json", touched=False, moves=(1, 0))
+    recorder.round(idle=True)
+    assert recorder.ledger.published == {}
+    moved_to(ground, A, n=3)
+    recorder.round(patient=False)
+    assert ground.ops() == [("volumes/a", {"n": 2}, {"n": 3})]
+    ground.backend.close()
