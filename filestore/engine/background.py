@@ -37,14 +37,26 @@ class Background:
 
     def committed(self) -> None:
         """There is something to do."""
-        if not self._wake.is_set():
-            self._wake.set()
-            with self._starting:
-                if self._thread is None and not self._stop.is_set():
-                    self._thread = threading.Thread(
-                        target=_run, args=(weakref.ref(self),), name="filestore", daemon=True
-                    )
-                    self._thread.start()
+        if self._wake.is_set():
+            return
+        self._wake.set()
+        with self._starting:
+            if self._thread is None and not self._stop.is_set():
+                self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=_run, args=(weakref.ref(self),), name="filestore", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system has no thread left, or the interpreter is about to end.  The next commit
+            # tries again, and closing does it all.
+            self._ground.trouble = f"working in the background: {error}"
+            self._wake.clear()
+        else:
+            self._thread = thread
 
     def round(self) -> bool:
         """Wait for work and do it; False when it is time to end."""

@@ -201,7 +201,7 @@ class FileBackend:
                     raise
                 raise storage_error(error, self.location, None) from error
             finally:
-                if self._watcher is None:
+                if self._watcher is None or not self._watcher.records:
                     self._recorder.resign(save=True)
             return self.revision
 

@@ -123,6 +123,7 @@ class Watcher:
         self._heard = threading.Event()  # the listener listens, or knows that it can't
         if not self._events:
             self._heard.set()
+        self.records = True  # whether a thread does the recorder's work, or is about to
         self._listener: threading.Thread | None = None
         self._scribe: threading.Thread | None = None
         self._notices: Notices | None = None
@@ -154,23 +155,35 @@ class Watcher:
             self._recorder.ledger.wake = self._wake.set
             self._recorder.heard = _calling(self._heard_until, 0.0)
             begin = _calling(self._start_threads, None)
-            _thread.start_new_thread(_later, (self._soon, START_SECONDS, begin))
+            try:
+                _thread.start_new_thread(_later, (self._soon, START_SECONDS, begin))
+            except RuntimeError as error:
+                self._do_without_threads(str(error))
 
     def _start_threads(self) -> None:
+        why = ""
         try:
             with self._starting:
                 if self._stop.is_set():
                     return
-                if green():  # they became so since the store was opened
-                    self.why = "green threads"
-                    self._heard.set()
-                    return
-                self._scribe = _thread_of(self._record, "filestore scribe")
-                if self._events:
-                    self._listener = _thread_of(self._listen, "filestore listener")
+                if green():
+                    why = "green threads"  # they became so since the store was opened
+                else:
+                    self._scribe = _thread_of(self._record, "filestore scribe")
+                    if self._events:
+                        self._listener = _thread_of(self._listen, "filestore listener")
         except RuntimeError as error:
-            self.why = str(error)  # the system has no thread left: every read looks at its file
-            self._heard.set()
+            why = str(error)
+        if why:
+            self._do_without_threads(why)
+            if not self.records:
+                self._recorder.resign(save=True)  # a rescan may have had it elected
+
+    def _do_without_threads(self, why: str) -> None:
+        """The system has no thread left, or none that may wait: every read looks at its file."""
+        self.why = why
+        self.records = self._scribe is not None
+        self._heard.set()
 
     def stop(self) -> None:
         """End both threads, and leave the next recorder what is known."""

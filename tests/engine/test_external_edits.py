@@ -21,6 +21,7 @@ from filestore.engine.survey import walk
 from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt, StorageError
 from filestore.model import Edit, Key, Origin, stand_in
+from tests.processes.actors import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -583,19 +584,31 @@ def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
     assert not ledger.worth_saving(closing=True)
 
 
-def test_threads_that_became_green_since_are_not_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def green_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileBackend]:
+    """A handle that is about to find that threads became green since it was opened."""
+    monkeypatch.setattr("filestore.engine.watcher.START_SECONDS", 60)
     with contextlib.closing(FileBackend(tmp_path / "state")) as backend:
-        backend.apply([Edit(A, data(n=1))])
-        assert backend._watcher is not None
         monkeypatch.setattr("filestore.engine.watcher.green", lambda: True)
-        assert backend._watcher._heard.wait(60)
-        assert backend.stats()["watching_why_not"] == "green threads"
-        (tmp_path / "state/volumes/a.json").write_text('{"n": 2}')
-        entry = backend.get(A)
-        assert entry is not None
-        assert decode(entry.data) == {"n": 2}
+        yield backend
+
+
+def start_threads(backend: FileBackend) -> None:
+    assert backend._watcher is not None
+    backend._watcher._soon.set()
+    assert backend._watcher._heard.wait(60)
+
+
+def test_threads_that_became_green_since_are_not_started(
+    tmp_path: Path, green_since: FileBackend
+) -> None:
+    green_since.apply([Edit(A, data(n=1))])
+    start_threads(green_since)
+    assert green_since.stats()["watching_why_not"] == "green threads"
+    (tmp_path / "state/volumes/a.json").write_text('{"n": 2}')
+    entry = green_since.get(A)
+    assert entry is not None
+    assert decode(entry.data) == {"n": 2}
 
 
 def test_what_could_not_be_recorded_is_recorded_by_the_next_round(
@@ -659,3 +672,12 @@ def test_commits_that_were_never_published_do_not_hide_an_edit(tmp_path: Path) -
     recorder.round(patient=False)
     assert ground.ops() == [("volumes/a", {"n": 2}, {"n": 3})]
     ground.backend.close()
+
+
+def test_a_handle_without_threads_does_not_stay_the_recorder(green_since: FileBackend) -> None:
+    green_since.rescan()
+    assert green_since.stats()["recorder"]  # for the thread that is about to come
+    start_threads(green_since)
+    until(lambda: not green_since.stats()["recorder"])
+    green_since.rescan()
+    assert not green_since.stats()["recorder"]
