@@ -178,13 +178,14 @@ class Backend(Protocol):
         """
 
     def get_many(
-        self, collection: str, ids: Sequence[str], /
+        self, collection: str, ids: Sequence[str], /, *, keep: bool = True
     ) -> list[tuple[str, Entry | Unreadable]]:
         """Those of these documents that are there, as :meth:`get` gives them, in their order.
 
         One that cannot be read has its error in its place.  Trouble that is not of
         one document alone (no descriptor left, a failing disk) is raised.  For many
         documents, ask for some hundreds at a time.  See :func:`one_by_one`.
+        ``keep``: whether those that were not in memory are kept there for the next read.
         """
 
     def ids(self, collection: str) -> list[str]:

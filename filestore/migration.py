@@ -158,7 +158,7 @@ def migrate(
     """
     if source.location == target.location and source.location != "memory:":
         raise Conflict(f"{source.location}: a store cannot be migrated into itself")
-    with source.snapshot() as view:
+    with source.snapshot(keep=False) as view:
         moment = Moment(source.location, view)
         return copy(moment, StoreTarget(target), policy=policy, dry_run=dry_run, progress=progress)
 

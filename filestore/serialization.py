@@ -11,7 +11,7 @@ a driver had written to it stands under ``cinderlib.data``.
 
 from __future__ import annotations
 
-import json as json_lib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from filestore.collector import BULK, paused
@@ -22,9 +22,12 @@ from filestore.resources.connection import Connection
 from filestore.resources.elements import elements as open_dump
 from filestore.resources.scope import Scope
 from filestore.resources.snapshot import Snapshot
+from filestore.resources.texts import COMPACT, joined, of_list
 from filestore.resources.volume import Volume
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from filestore.model import Document
     from filestore.resources.resource import Resource
 
@@ -37,27 +40,49 @@ _CLASSES: Final[dict[str, type[Resource]]] = {
 
 def json() -> list[Document]:
     """Every backend that was made, with its volumes and what of them is loaded."""
-    with paused(BULK):
-        return [backend.json for backend in Scope.backends.values()]
+    return _documents(whole=False)
 
 
 def jsons() -> str:
     """:func:`json` as text."""
-    return json_lib.dumps(json(), separators=(",", ":"))
+    return _text(whole=False)
 
 
 def dump() -> list[Document]:
     """Every backend that was made, with its volumes, their snapshots and connections.
 
     As in cinderlib, key-values are not in it, nor what is of backends that were not made.
+    In a store it is of one moment; inside a transaction, what that sees.
     """
-    with paused(BULK):
-        return [backend.dump for backend in Scope.backends.values()]
+    return _documents(whole=True)
 
 
 def dumps() -> str:
-    """:func:`dump` as text."""
-    return json_lib.dumps(dump(), separators=(",", ":"))
+    """:func:`dump` as text; the objects are never there all at once."""
+    return _text(whole=True)
+
+
+def _documents(*, whole: bool) -> list[Document]:
+    with paused(BULK), _dumping() as source:
+        return [
+            each._document(source, whole=whole)  # noqa: SLF001  # both are the library's
+            for each in Scope.backends.values()
+        ]
+
+
+def _text(*, whole: bool) -> str:
+    with paused(BULK), _dumping() as source:
+        return joined(
+            of_list(
+                each._text(source, COMPACT, whole=whole)  # noqa: SLF001  # as above
+                for each in Scope.backends.values()
+            )
+        )
+
+
+def _dumping() -> AbstractContextManager[Any]:
+    """What there is to dump; without a backend there need not even be a persistence."""
+    return Scope._plugin().dumping() if Scope.backends else nullcontext()  # noqa: SLF001  # as above
 
 
 def load(json_src: str | bytes | Document | list[Document], save: bool = False) -> Any:

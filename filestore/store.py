@@ -92,6 +92,11 @@ class Store(Closing):
         return self._backend.revision
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether the calling thread is inside a transaction of this store."""
+        return self._ground.joined() is not None
+
+    @property
     def horizon(self) -> Revision:
         """The oldest revision that :meth:`at` can show: every later commit is kept."""
         return self._backend.horizon
@@ -142,13 +147,15 @@ class Store(Closing):
             if self._closed:
                 self._backend.close()
 
-    def snapshot(self) -> View:
+    def snapshot(self, *, keep: bool = True) -> View:
         """A view of this moment's revision, to be read at leisure; a context manager.
 
         Takes no lock and copies nothing.  Inside a transaction it shows what was committed
-        before, without the transaction's own writes.
+        before, without the transaction's own writes.  ``keep``: whether documents that are
+        found or iterated over in it stay in memory (``cache_bytes``) for later reads; say False
+        for going through all of them once.
         """
-        view = View(self._backend, self._indexes, self._views.discard)
+        view = View(self._backend, self._indexes, self._views.discard, keep=keep)
         self._views.add(view)
         return view
 

@@ -41,9 +41,15 @@ class View(Moment):
     _again = "take another snapshot"
 
     def __init__(
-        self, backend: Backend, indexes: Indexes, on_close: Callable[[View], object]
+        self,
+        backend: Backend,
+        indexes: Indexes,
+        on_close: Callable[[View], object],
+        *,
+        keep: bool = True,
     ) -> None:
         super().__init__(on_close)
+        self._keeping = keep
         self._backend = backend
         self._indexes = indexes
         self._mutex = threading.Lock()
@@ -111,7 +117,7 @@ class View(Moment):
             kept = {id for id in wanted if (collection, id) in self._replaced}
         if kept:
             return one_by_one(self.get, collection, ids)
-        found = self._backend.get_many(collection, ids)
+        found = self._backend.get_many(collection, ids, keep=self._keeping)
         replaced = self._changed()
         if any((collection, id) in replaced for id in ids):
             return one_by_one(self.get, collection, ids)

@@ -100,7 +100,13 @@ class MemoryBackend:
             _require_key(collection, id)
         return entry
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def get_many(
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        keep: bool = True,  # noqa: ARG002  # all of it is in memory
+    ) -> list[tuple[str, Entry | Unreadable]]:
         return one_by_one(self.get, collection, ids)
 
     @property

@@ -80,7 +80,7 @@ def _source(location: str, stack: ExitStack) -> Source:
     if location.startswith(CINDERLIB):
         return _cinderlib(location)
     store = stack.enter_context(open_at(location, readonly=True))
-    return Moment(store.location, stack.enter_context(store.snapshot()))
+    return Moment(store.location, stack.enter_context(store.snapshot(keep=False)))
 
 
 def _target(location: str, stack: ExitStack, *, codec: str | None, dry_run: bool) -> Target:

@@ -151,8 +151,10 @@ class FileBackend:
     def ids(self, collection: str) -> list[str]:
         return self._reads.ids(collection)
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
-        return self._reads.get_many(collection, ids)
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Unreadable]]:
+        return self._reads.get_many(collection, ids, keep=keep)
 
     @property
     def indexing(self) -> Indexing | None:

@@ -382,12 +382,15 @@ class Reads:
                     return entry
         return self._load(key)
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Unreadable]]:
         """Documents as they are now; see Backend."""
+        get = self.get if keep else self._get_once
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
         if not self._hears():
-            return one_by_one(self.get, collection, ids)
+            return one_by_one(get, collection, ids)
         era, pending = self._era, self._pending  # from here on: what was told before is in them
         found: list[tuple[str, Entry | Unreadable]] = []
         entry_of = self._entries.get
@@ -395,11 +398,19 @@ class Reads:
             key = collection, id
             entry = entry_of(key)
             if entry is None or entry.era != era or (pending and key in pending):
-                found += one_by_one(self.get, collection, (id,))
+                found += one_by_one(get, collection, (id,))
             else:
                 entry.used = True
                 found.append((id, entry))
         return found
+
+    def _get_once(self, key: tuple[str, str]) -> Entry | None:
+        """The document as it is now; what is not in memory does not get there."""
+        if self._entry_of(key) is not None:
+            return self.get(key)
+        if self._words[COMMITTED] != self._seen:
+            self._catch_up()
+        return self._load(key, keep=False)
 
     def _hears(self) -> bool:
         """Whether all that was edited up to this moment has been told."""
@@ -418,7 +429,7 @@ class Reads:
         state = self._state
         return state is None or state.published_revision < revision
 
-    def _load(self, key: tuple[str, str]) -> Entry | None:
+    def _load(self, key: tuple[str, str], *, keep: bool = True) -> Entry | None:
         named = Key(*key)
         if self.asleep is not None:
             self.asleep()
@@ -452,7 +463,8 @@ class Reads:
                             loaded.era = 0 if loaded.linked else era
                         else:
                             loaded.racy = True  # the event may have been about this file
-                    self.remember(named, loaded)
+                    if keep or self._entries.get(key) is not None:
+                        self.remember(named, loaded)
                     return loaded
             self.catch_up()
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from filestore.persistence.db import DB
+from filestore.persistence.dumping import AtOnce
 from filestore.resources.documents import UTC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from filestore.persistence.dumping import Dumping
     from filestore.resources.connection import Connection
     from filestore.resources.key_value import KeyValue
     from filestore.resources.resource import Resource
@@ -34,6 +36,9 @@ class PersistenceDriverBase:
     * A set stores what :meth:`get_changed_fields` names, and everything when that is nothing or
       when the resource is not there.
     * A set or delete calls the base's method after it has written.
+
+    * A plugin whose gets give something else than those it inherits says in :meth:`dumping` how to
+      dump that.
 
     ``resource._ovo`` has the fields of Cinder's object; ``resource.to_jsons()`` is all of a
     resource as text, and ``type(resource).load`` makes it again.
@@ -58,6 +63,12 @@ class PersistenceDriverBase:
         does says so by :attr:`atomic`.
         """
         return _alone()
+
+    def dumping(self) -> AbstractContextManager[Dumping]:
+        """Everything for a dump, as the gets have it; a plugin that need not read it at once
+        does better.
+        """
+        return nullcontext(AtOnce(self))
 
     def close(self) -> None:
         """Release what the plugin holds; idempotent."""

@@ -16,12 +16,14 @@ What it keeps to, beyond the methods' signatures:
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from filestore.model import Key
 from filestore.persistence.base import PersistenceDriverBase
 from filestore.persistence.db import DB
 from filestore.persistence.documents import Documents, reading
+from filestore.persistence.dumping import BitByBit
 from filestore.resources.connection import Connection
 from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 from filestore.resources.key_value import KeyValue
@@ -30,8 +32,10 @@ from filestore.resources.volume import Volume
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from filestore.persistence.dumping import Dumping
     from filestore.resources.resource import Resource
     from filestore.store import Store
 
@@ -73,6 +77,15 @@ class StorePersistence(PersistenceDriverBase):
         What is set and deleted inside is one commit, all or nothing.
         """
         return self.store.transaction()
+
+    @contextmanager
+    def dumping(self) -> Iterator[Dumping]:
+        """Everything for a dump, of one moment; inside a transaction, what that sees."""
+        if self.store.in_transaction:
+            yield BitByBit(self.store)
+        else:
+            with self.store.snapshot(keep=False) as view:
+                yield BitByBit(view)
 
     def close(self) -> None:
         """Close the store; idempotent."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,14 +10,18 @@ from filestore import persistence
 from filestore.exception import InvalidDump, SetupError
 from filestore.resources import loading
 from filestore.resources import volume as of_volumes
+from filestore.resources.children import load_children
 from filestore.resources.elements import elements as open_dump
 from filestore.resources.scope import Context, Scope
+from filestore.resources.shapes import shaped
+from filestore.resources.texts import SPACED, joined, of_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from filestore.model import Document
     from filestore.persistence.base import PersistenceDriverBase
+    from filestore.persistence.dumping import Dumping
 
 _LEGACY = frozenset(
     # What drivers that know no pools tell of the whole storage.
@@ -160,7 +163,7 @@ class Backend(Scope):
         if self._volumes is None:
             self._volumes = self._plugin().get_volumes(backend_name=self.id)
             if self._whole:
-                load_children(self._volumes)
+                load_children(self._volumes, self._plugin())
         return self._volumes
 
     def volumes_filtered(
@@ -212,32 +215,55 @@ class Backend(Scope):
     @property
     def json(self) -> Document:
         """Its configuration, as :attr:`config` has it, and its volumes with all that is loaded."""
-        return self._serialized(self.volumes)
+        with self._plugin().dumping() as source:
+            return self._document(source, whole=False)
 
     @property
     def dump(self) -> Document:
         """:attr:`json` after its volumes' snapshots and connections were loaded."""
-        load_children(self.volumes)
-        return self._serialized(self.volumes)
+        with self._plugin().dumping() as source:
+            return self._document(source, whole=True)
 
     @property
     def jsons(self) -> str:
         """:attr:`json` as text."""
-        return json.dumps(self.json)
+        with self._plugin().dumping() as source:
+            return joined(self._text(source, SPACED, whole=False))
 
     @property
     def dumps(self) -> str:
         """:attr:`dump` as text."""
-        return json.dumps(self.dump)
+        with self._plugin().dumping() as source:
+            return joined(self._text(source, SPACED, whole=True))
 
-    def _serialized(self, volumes: list[of_volumes.Volume]) -> Document:
-        # The configuration once, not with every volume.
-        name = {"volume_backend_name": self.id}
-        return {
-            "class": "Backend",
-            "backend": self.config,
-            "volumes": [{**each.json, "backend": dict(name)} for each in volumes],
-        }
+    def _document(self, source: Dumping, *, whole: bool) -> Document:
+        return {**self._head(), "volumes": list(self._dumped(source, whole=whole))}
+
+    def _text(self, source: Dumping, separators: tuple[str, str], *, whole: bool) -> Iterator[str]:
+        """The text of :meth:`_document`, in parts."""
+        return of_object(self._head(), "volumes", self._dumped(source, whole=whole), separators)
+
+    def _head(self) -> Document:
+        return {"class": "Backend", "backend": self.config}
+
+    def _dumped(self, source: Dumping, *, whole: bool) -> Iterator[Document]:
+        """Its volumes as a dump has them; ``whole``: with all of their snapshots and connections.
+
+        Those that nobody has asked for yet are let go one by one, and read again when somebody
+        does.
+        """
+        name = self.id
+        if self._volumes is None and (whole or self._whole):
+            for each in source.volumes(name):
+                yield _of_backend(name, each)
+                each._forget_children()  # each has the other, and the collector is kept out
+            self._whole = True
+            return
+        volumes = self.volumes
+        if whole:
+            load_children(volumes, self._plugin())
+        for each in volumes:
+            yield _of_backend(name, each)
 
     @classmethod
     def load(cls, json_src: str | bytes | Document, save: bool = False) -> Backend | str:
@@ -394,27 +420,7 @@ setup = Backend.global_setup
 list_supported_drivers = Backend.list_supported_drivers
 
 
-def load_children(volumes: list[of_volumes.Volume]) -> None:
-    """Load the snapshots and connections of volumes that have not loaded them, all at once."""
-    plugin = Scope._plugin()
-    for attribute, get, take in (
-        ("_snapshots", plugin.get_snapshots, of_volumes.Volume._take_snapshots),
-        ("_connections", plugin.get_connections, of_volumes.Volume._take_connections),
-    ):
-        wanting = {each.id: each for each in volumes if getattr(each, attribute) is None}
-        if not wanting:
-            continue
-        found: dict[str, list[Any]] = {id: [] for id in wanting}
-        if len(wanting) < _FEW:
-            for id in wanting:
-                found[id] = get(volume_id=id)
-        else:
-            for each in get():
-                if each.volume_id in found:
-                    found[each.volume_id].append(each)
-        for id, volume in wanting.items():
-            take(volume, found[id])
-
-
-_FEW = 3
-"""Of so many volumes the children are asked for one by one, instead of reading all."""
+def _of_backend(name: str, volume: of_volumes.Volume) -> Document:
+    """A volume as the dump of its backend has it, which tells the configuration only once."""
+    backend = shaped("backend", {"volume_backend_name": name})
+    return shaped("resource", {**volume.json, "backend": backend})

@@ -17,6 +17,7 @@ from filestore.resources.elements import parsed
 from filestore.resources.fields import Tracked, Unreadable, read_fields, write_fields
 from filestore.resources.objects import Entity, Fielded, new_values
 from filestore.resources.scope import Scope, name_of
+from filestore.resources.shapes import shaped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -158,7 +159,7 @@ class Resource(Scope, Fielded):
         data = write_fields(self.fields, self._tracked.values)
         data.update(dict.fromkeys(self.absent))
         self._add_others(data, visited, simplified)
-        return versioned(self.ovo_name, self.version, data)
+        return versioned(self.ovo_name, self.version, shaped(self.ovo_name, data))
 
     def _add_others(self, data: Document, visited: set[int], simplified: bool) -> None:
         """Add what the fields have not, and the resources that it refers to."""
@@ -358,12 +359,13 @@ class OfVolume(Resource):
 
 def versioned(name: str, version: str, data: Document) -> Document:
     """A versioned object as oslo has it."""
-    return {
+    primitive = {
         f"{NAMESPACE}name": name,
         f"{NAMESPACE}namespace": "cinder",
         f"{NAMESPACE}version": version,
         f"{NAMESPACE}data": data,
     }
+    return shaped(NAMESPACE, primitive)
 
 
 def _unwrapped(value: Any) -> Any:

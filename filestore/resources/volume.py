@@ -27,6 +27,7 @@ from filestore.resources.objects import (
 )
 from filestore.resources.resource import NamedResource, OfVolume, versioned
 from filestore.resources.scope import DEFAULT_PROJECT_ID, DEFAULT_USER_ID, Scope, name_of
+from filestore.resources.shapes import shaped
 from filestore.resources.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -332,7 +333,8 @@ class Volume(VolumeFields, NamedResource):
                     for each in children
                     if id(each) not in visited
                 ]
-                data[field] = versioned(*_LISTS[field], {"objects": objects})
+                listed = shaped("objects", {"objects": objects})
+                data[field] = versioned(*_LISTS[field], listed)
 
     def _resources(self) -> list[Resource]:
         return [self, *(self._snapshots or ()), *(self._connections or ())]

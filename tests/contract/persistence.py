@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 import filestore as cl
 from filestore import exception
 from filestore.persistence import DB, PersistenceDriverBase
+from filestore.persistence.dumping import BitByBit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +39,32 @@ def reread(resource: Any) -> Any:
 
 def ids(resources: Any) -> set[str]:
     return {each.id for each in resources}
+
+
+def data(primitive: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a versioned object."""
+    fields: dict[str, Any] = primitive["versioned_object.data"]
+    return fields
+
+
+def normal(dump: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A dump in one order."""
+    for backend in dump:
+        backend["volumes"].sort(key=lambda each: data(each["ovo"])["id"])
+        for volume in backend["volumes"]:
+            for name in ("snapshots", "volume_attachment"):
+                data(data(volume["ovo"])[name])["objects"].sort(key=lambda each: data(each)["id"])
+    return dump
+
+
+def spoil(value: Any) -> None:
+    """Change everything in it that can be changed."""
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            spoil(each)
+    if isinstance(value, dict):
+        value["spoilt"] = True
+    value.clear()
 
 
 class PersistenceContract:
@@ -519,6 +547,45 @@ class PersistenceContract:
         assert len(plugin.get_volumes()) == 2
         assert len(plugin.get_snapshots()) == len(plugin.get_connections()) == 1
 
+    def test_every_dump_is_the_same(self, backend, volume, typed, snapshot, connection):
+        other = cl.Backend(volume_backend_name="ssd")
+        far = cl.Volume(other, size=2)
+        far.save()
+        for number in range(3):  # enough for everybody to be read at once
+            cl.Snapshot(far, name=f"s{number}").save()
+            cl.Snapshot(typed, name=f"s{number}").save()
+        first = cl.dump()
+        assert [each["backend"]["volume_backend_name"] for each in first] == ["lvm", "ssd"]
+        assert normal(json.loads(cl.dumps())) == normal(first)
+        assert normal(json.loads(cl.jsons())) == normal(first)  # all of it was loaded by now
+        assert normal([backend.dump, other.dump]) == normal(first)
+        assert normal([json.loads(backend.dumps), json.loads(other.dumps)]) == normal(first)
+        backend.refresh()
+        assert ids(backend.volumes) == {volume.id, typed.id}  # and as objects
+        assert normal(cl.dump()) == normal(first)
+        assert normal(cl.dump()) == normal([each.json for each in (backend, other)])
+        (_, loaded) = backend.volumes
+        loaded.size = 7  # in this program alone so far
+        assert 7 in [data(each["ovo"])["size"] for each in cl.dump()[0]["volumes"]]
+
+    def test_what_a_dump_returns_is_the_callers(self, plugin, volume, typed, snapshot, connection):
+        first, second = cl.dump(), cl.dump()
+        before = json.dumps(second)
+        for each in first[0]["volumes"]:
+            spoil(each)
+        assert json.dumps(second) == before
+        assert json.dumps(cl.dump()) == before
+
+    def test_a_dump_inside_a_block_of_exclusive_has_what_was_written_in_it(self, plugin, volume):
+        with plugin.exclusive():
+            added = cl.Volume(volume.backend, size=3)
+            added.save()
+            volume.size = 9
+            volume.save()
+            (dump,) = cl.dump()
+        found = {data(each["ovo"])["id"]: data(each["ovo"])["size"] for each in dump["volumes"]}
+        assert found == {added.id: 3, volume.id: 9}
+
     def test_nothing_is_stored_of_a_dump_that_turns_out_bad(self, plugin, volume, snapshot):
         dump = cl.dumps()
         plugin.delete_snapshot(snapshot)
@@ -630,6 +697,25 @@ class StoreContract(PersistenceContract):
             reread(resource).save()
             resource.save()
         assert plugin.store.revision == revision
+
+    def test_a_dump_is_of_one_moment(self, plugin, backend, volume, snapshot, monkeypatch):
+        began = BitByBit._read_children
+
+        def beginning(source: BitByBit, collection: str) -> dict[str, list[bytes]]:
+            plugin.delete_snapshot(snapshot)  # as another program would, between two collections
+            return began(source, collection)
+
+        monkeypatch.setattr(BitByBit, "_read_children", beginning)
+        (dump,) = cl.dump()
+        (found,) = dump["volumes"]
+        (kept,) = data(data(found["ovo"])["snapshots"])["objects"]
+        assert data(kept)["id"] == snapshot.id
+        assert plugin.get_snapshots() == []
+
+    def test_a_dump_with_a_document_that_is_no_volume_is_refused(self, plugin, backend, volume):
+        plugin.store["volumes"].patch(volume.id, {"size": "large"})
+        with pytest.raises(cl.Corrupt, match="size"):
+            cl.dumps()
 
     def test_a_load_is_one_revision(self, plugin, volume, snapshot, connection):
         dump = cl.dump()

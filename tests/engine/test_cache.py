@@ -99,6 +99,26 @@ def test_the_bytes_are_those_of_what_is_there(steps: list[tuple[str, int, int]])
     assert (cache.bytes, len(cache)) == (0, 0)
 
 
+def test_a_snapshot_can_be_gone_through_without_keeping_what_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with filestore.open(path) as store, store.transaction():
+        for number in range(300):
+            store["volumes"][f"v{number}"] = {"number": number}
+    with filestore.open(path) as store:
+        assert store["volumes"]["v7"] == {"number": 7}
+        with store.snapshot(keep=False) as view:
+            assert len(dict(view["volumes"].items())) == 300
+            assert store.stats()["cached_documents"] == 1
+            with filestore.open(path) as other:
+                other["volumes"]["v8"] = {"number": -8}
+            (path / "volumes" / "v9.json").write_text('{"number": -9}\n')
+            now = dict(view["volumes"].items())
+            assert now["v8"] == {"number": 8}  # of that moment
+            assert now["v9"] == {"number": -9}  # no commit yet: it shows
+        assert len(dict(store["volumes"].items())) == 300
+        assert store.stats()["cached_documents"] == 300
+
+
 @pytest.mark.parametrize("cache_bytes", [0, 1000, 20_000])
 def test_a_store_larger_than_its_cache_is_read_and_written(
     tmp_path: Path, cache_bytes: int

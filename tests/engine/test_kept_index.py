@@ -33,9 +33,11 @@ class Counting(QuietBackend):
 
     read = 0
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Unreadable]]:
         self.read += len(ids)
-        return super().get_many(collection, ids)
+        return super().get_many(collection, ids, keep=keep)
 
 
 class Opened:

@@ -164,6 +164,42 @@ def test_a_dump_that_is_stored_is_never_whole_in_memory(backend):
         tracemalloc.stop()
     assert most < 2 * len(text)
     assert len(backend.volumes) == 200
+    backend._volumes = None
+    assert grown_by(cl.dumps) < 1.6 * len(text)
+    assert grown_by(cl.dump) < 2 * len(text)  # all of what it returns, and what it takes
+
+
+def grown_by(call):
+    """How much memory a call takes at most, in bytes."""
+    call()  # what is made once
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        result = call()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert result
+    return most - before
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "memory_db"])
+def test_a_dump_leaves_nothing_of_what_it_read_in_memory(again, tmp_path, kind):
+    again(persistence_config={"storage": kind, **({"path": tmp_path} if kind == "file" else {})})
+    backend = cl.Backend(volume_backend_name="many")
+    for number in range(70):
+        volume = backend.create_volume(1, name=f"volume {number}")
+        volume.create_snapshot("a")
+        volume.connect({"host": "h"})
+    store = cl.Backend.persistence.store
+    if kind == "file":
+        cl.Backend.global_teardown()
+        cl.setup(persistence_config={"storage": kind, "path": tmp_path})
+        cl.Backend(volume_backend_name="many")
+        store = cl.Backend.persistence.store
+    before = store.stats().get("cached_documents")
+    assert len(cl.dump()[-1]["volumes"]) == 70
+    assert store.stats().get("cached_documents") == before
 
 
 def test_an_unknown_class_is_refused(dump):

@@ -47,9 +47,11 @@ class Watched(MemoryBackend):
     def indexing(self) -> Indexing | None:
         return _Told(self)
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Unreadable]]:
         self.read += ids
-        return super().get_many(collection, ids)
+        return super().get_many(collection, ids, keep=keep)
 
     def tell(self, commits: Sequence[Commit] | None) -> None:
         for observer in self._observers:

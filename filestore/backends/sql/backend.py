@@ -174,13 +174,16 @@ class SqlBackend:
     def get(self, key: tuple[str, str]) -> Entry | None:
         return self._writes.get(key) if self._writes.mine else self._reads.get(key)
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Unreadable]]:
         """Those of these documents that are there, as :meth:`get` gives them, in their order.
 
-        One that cannot be read has its error in its place.
+        One that cannot be read has its error in its place.  ``keep``: in memory, what was not.
         """
-        source = self._writes if self._writes.mine else self._reads
-        return list(source.get_many(collection, ids))
+        if self._writes.mine:
+            return list(self._writes.get_many(collection, ids))
+        return list(self._reads.get_many(collection, ids, keep=keep))
 
     def ids(self, collection: str) -> list[str]:
         return (self._writes if self._writes.mine else self._reads).ids(collection)

@@ -194,11 +194,13 @@ class Reads:
                 self._entries[key] = entry
         return entry
 
-    def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Corrupt]]:
-        return self._sessions.ask(partial(self._get_many, collection, ids))
+    def get_many(
+        self, collection: str, ids: Sequence[str], *, keep: bool = True
+    ) -> list[tuple[str, Entry | Corrupt]]:
+        return self._sessions.ask(partial(self._get_many, collection, ids, keep))
 
     def _get_many(
-        self, collection: str, ids: Sequence[str], session: Session
+        self, collection: str, ids: Sequence[str], keep: bool, session: Session
     ) -> list[tuple[str, Entry | Corrupt]]:
         revision = self._caught_up(session)
         known: dict[str, Entry | Corrupt] = {}
@@ -220,7 +222,7 @@ class Reads:
                 after: int = session.row(self._statements.revision)[0]
                 if after != self._seen:
                     self.take_in(session, after)
-                if after == revision:
+                if keep and after == revision:
                     for id, one in loaded.items():
                         if isinstance(one, Held) and (collection, id) not in self._entries:
                             self._entries[collection, id] = one
