@@ -42,13 +42,14 @@ from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from filestore.model import Etag
 
 FORMAT: Final = 1
 _MOST: Final = 1 << 63  # what the words of the shared state can tell
 _MOST_SEGMENTS: Final = 1 << 24
+_MOST_KEPT: Final = 4 << 20  # bytes of a line that is made once
 _LONG: Final = 256  # documents from which on a commit's object is made piece by piece
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
 _REVISION: Final = re.compile(rb'\{"revision":(\d{1,19}),')
@@ -117,23 +118,33 @@ Payload: TypeAlias = bytes | LongPayload
 
 
 class LongLine:
-    """A line made piece by piece; ``size`` is that of all pieces together."""
+    """A line made piece by piece; ``size`` is that of all pieces together.
 
-    __slots__ = ("_checksum", "_payload", "size")
+    The checksum stands in front, so all pieces are made before the first is written.  They are
+    kept until then, unless they are large, and made again.
+    """
+
+    __slots__ = ("_checksum", "_kept", "_payload", "size")
 
     def __init__(self, payload: Payload, seed: int) -> None:
         self._payload = payload
-        self.size = 10  # of the checksum, the space and the end
-        checksum = seed
+        self._kept: list[bytes] | None = None
+        kept: list[bytes] | None = []
+        checksum, size = seed, 10  # of the checksum, the space and the end
         for piece in self._of_object():
             checksum = crc32(piece, checksum)
-            self.size += len(piece)
-        self._checksum = checksum
+            size += len(piece)
+            if kept is not None:
+                kept.append(piece)
+                if size > _MOST_KEPT:
+                    kept = None
+        self._checksum, self.size, self._kept = checksum, size, kept
 
-    def _of_object(self) -> Iterator[bytes]:
-        return (
-            iter((self._payload,)) if isinstance(self._payload, bytes) else self._payload.pieces()
-        )
+    def _of_object(self) -> Iterable[bytes]:
+        if self._kept is not None:
+            return self._kept
+        payload = self._payload
+        return (payload,) if isinstance(payload, bytes) else payload.pieces()
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The line in pieces of ``size`` bytes, or a little more."""
@@ -207,7 +218,17 @@ def _fields_of(op: Op, etags: Etags) -> dict[str, object]:
 
 
 def _op(op: Op, etags: Etags) -> bytes:
-    return _dumps(_fields_of(op, etags))
+    """What :func:`_fields_of` tells, as text: in half the time of making a dict first."""
+    key, was, document = op
+    before, after = etags
+    text = b'{"collection":%b,"before":%b,"after":%b' % (
+        name_of(key),
+        b"null" if before is None else b'"%b"' % before.encode(),
+        b"null" if after is None else b'"%b"' % after.encode(),
+    )
+    if was is not None and not stands_in(was):
+        text = b'%b,"was":%b' % (text, was)
+    return b"%b}" % text if document is None else b'%b,"document":%b}' % (text, document)
 
 
 def _head_of(commit: Commit, synced: int) -> dict[str, object]:

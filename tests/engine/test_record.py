@@ -33,10 +33,12 @@ def test_a_commit_is_one_line_and_reads_back() -> None:
     assert record.parse_commit(payload) == (original, 6)
 
 
+@pytest.mark.parametrize("kept", [0, 10_000])
 @pytest.mark.parametrize("size", [1, 10, 64, 10_000])
 def test_a_line_that_is_made_piece_by_piece_is_the_same_line(
-    size: int, monkeypatch: pytest.MonkeyPatch
+    size: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(record, "_MOST_KEPT", kept)
     for original in (commit(7, *OPS), commit(7, *OPS[:1])):
         etags = record.etags(original)
         payload = record.commit_payload(original, etags, 6)
