@@ -34,10 +34,11 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from filestore.engine.tree import Signature
 
@@ -48,9 +49,8 @@ _ROW: Final = struct.Struct("<QQQII16s")
 _SIZE: Final = _ROW.size
 _AT: Final = struct.Struct("<I")
 _AT_OFFSET: Final = 28
+_TIMES: Final = struct.Struct("<QQ")
 _LENGTH: Final = struct.Struct("<H")
-_WORD: Final = (1 << 64) - 1
-_HALF: Final = (1 << 32) - 1
 _COMPLETE: Final = 1
 
 UNSEEN: Final[Signature] = (0, 0, 0, 0)
@@ -62,6 +62,20 @@ class Known(NamedTuple):
 
     etag: bytes
     signature: Signature
+
+
+def _packed(known: Known) -> bytes:
+    """As a row without a name: a tuple of numbers takes four times the memory."""
+    (modified, changed, inode, size), etag = known.signature, known.etag
+    try:
+        return _ROW.pack(modified, changed, inode, size, 0, etag)
+    except struct.error:  # of another century, or too large: the file must be read
+        return _ROW.pack(*UNSEEN, 0, etag)
+
+
+def _unpacked(row: bytes | memoryview, at: int = 0) -> Known:
+    modified, changed, inode, size, _, etag = _ROW.unpack_from(row, at)
+    return Known(etag, (modified, changed, inode, size))
 
 
 class Point(NamedTuple):
@@ -118,10 +132,7 @@ class Table:
         return bytes(data[at + 2 : at + 2 + size])
 
     def known(self, index: int) -> Known:
-        modified, changed, inode, size, _, etag = _ROW.unpack_from(
-            self._data, _HEAD + index * _SIZE
-        )
-        return Known(etag, (modified, changed, inode, size))
+        return _unpacked(self._data, _HEAD + index * _SIZE)
 
     def lower(self, name: bytes, start: int = 0) -> int:
         """The first row from ``start`` on that is not before ``name``.
@@ -163,7 +174,7 @@ class Catalog:
 
     def __init__(self, table: Table | None = None) -> None:
         self._table = table
-        self._changed: dict[str, Known | None] = {}
+        self._changed: dict[str, bytes | None] = {}  # as rows
         self.complete = table is not None and table.complete
         self.point = table.point if table is not None else START
 
@@ -178,7 +189,8 @@ class Catalog:
 
     def get(self, name: str) -> Known | None:
         if name in self._changed:
-            return self._changed[name]
+            row = self._changed[name]
+            return None if row is None else _unpacked(row)
         table = self._table
         if table is None:
             return None
@@ -186,7 +198,7 @@ class Catalog:
         return table.known(index) if found else None
 
     def put(self, name: str, known: Known) -> None:
-        self._changed[name] = known
+        self._changed[name] = _packed(known)
 
     def remove(self, name: str) -> None:
         if self._table is None:
@@ -224,14 +236,16 @@ class Catalog:
         fresh = self._changed
         if table is not None and table.garbage * 4 > table.text_bytes:
             # Too many names that nobody has: write all of them anew.
-            everything = {table.name(i).decode(): table.known(i) for i in range(table.count)}
+            everything = {
+                table.name(i).decode(): bytes(table.rows(i, i + 1)) for i in range(table.count)
+            }
             fresh, table = {**everything, **fresh}, None
         if table is not None:
             text.copy(table.text)
             garbage = table.garbage
         done = 0
         for each in sorted(fresh):  # texts are in the order of their bytes
-            known, name = fresh[each], each.encode()
+            row, name = fresh[each], each.encode()
             old = None
             if table is not None:
                 index, found = table.find(name, done)
@@ -239,13 +253,13 @@ class Catalog:
                 done = index + found
                 if found:
                     old = _AT.unpack_from(table.rows(index, done), _AT_OFFSET)[0]
-            if known is None:
+            if row is None:
                 garbage += len(name) + 2 if old is not None else 0
                 continue
             if old is None:
                 old = text.size
                 text.add(_LENGTH.pack(len(name)) + name)
-            rows.add(_row(known, old, settled_ns))
+            rows.add(_row(row, old, settled_ns))
         if table is not None:
             rows.copy(table.rows(done, table.count))
         return rows, text, garbage
@@ -278,11 +292,11 @@ class _Pieces:
         return [memoryview(part) for part in self._parts]
 
 
-def _row(known: Known, at: int, settled_ns: int) -> bytes:
-    modified, changed, inode, size = known.signature
-    if changed >= settled_ns or modified >= settled_ns or size > _HALF:
-        modified = changed = inode = size = 0
-    return _ROW.pack(modified & _WORD, changed & _WORD, inode, size, at, known.etag)
+def _row(row: bytes, at: int, settled_ns: int) -> bytes:
+    """The row, with its name's place, and no signature if that may not last."""
+    modified, changed = _TIMES.unpack_from(row)
+    signature = bytes(_AT_OFFSET) if max(modified, changed) >= settled_ns else row[:_AT_OFFSET]
+    return b"%b%b%b" % (signature, _AT.pack(at), row[_AT_OFFSET + 4 :])
 
 
 Differing: TypeAlias = "tuple[str, Known | None]"
@@ -292,7 +306,7 @@ Differing: TypeAlias = "tuple[str, Known | None]"
 class Comparison:
     """One pass over a part of the tree: what is told to :meth:`look` is ticked off."""
 
-    def __init__(self, table: Table | None, changed: dict[str, Known | None], below: str) -> None:
+    def __init__(self, table: Table | None, changed: dict[str, bytes | None], below: str) -> None:
         self._table = table
         self._changed = changed
         self._below = below
@@ -306,28 +320,45 @@ class Comparison:
         self._ticks = bytearray(self._last - self._first)
         self._ticked: set[str] = set()
 
-    def look(self, files: list[tuple[str, Signature]]) -> list[Differing]:
-        """Of these, those whose files are not what the catalog says, or not in it."""
-        table, changed = self._table, self._changed
-        files.sort()
-        differ: list[Differing] = []
+    def look(
+        self, names: list[str], ask: Callable[[list[str]], Iterable[Signature | None]]
+    ) -> list[Differing]:
+        """Of these files, those that are not what the catalog says, or not in it.
+
+        ``ask`` tells the signatures of files: those that the catalog has not are read anyway.
+        """
+        table, changed, ticked = self._table, self._changed, self._ticked
+        names.sort()
+        new: list[Differing] = []
+        known: list[Known] = []
+        there: list[str] = []
         at = self._first
-        for name, signature in files:
+        for name in names:
+            found = False
             if table is not None:
                 at, found = table.find(name.encode(), at)
                 if found and self._first <= at < self._last:
                     self._ticks[at - self._first] = 1
+            row = changed.get(name, b"")
+            if row:
+                ticked.add(name)
+                known.append(_unpacked(row))
+                there.append(name)
+            elif table is not None and found and row is not None:
+                known.append(table.known(at))
+                there.append(name)
             else:
-                found = False
-            if name in changed:
-                self._ticked.add(name)
-                known = changed[name]
-            else:
-                known = table.known(at) if table is not None and found else None
-            if known is None or known.signature != signature:
-                differ.append((name, known))
-                self._ticked.add(name)  # it is about to be put among the changed
-        return differ
+                new.append((name, None))
+                ticked.add(name)  # it is about to be put among the changed
+        if not there:
+            return new
+        differ: list[Differing] = [
+            (name, each)
+            for name, each, signature in zip(there, known, ask(there), strict=True)
+            if each.signature != signature
+        ]
+        ticked.update(name for name, _ in differ)
+        return sorted([*new, *differ], key=itemgetter(0)) if new else differ
 
     def missing(self) -> Iterator[Differing]:
         """Those that were not told of: their files are gone."""
@@ -336,13 +367,10 @@ class Comparison:
             at = self._ticks.find(0)
             while at >= 0:
                 name = table.name(self._first + at).decode()
-                if self._changed.get(name, _ABSENT) is _ABSENT:
+                if name not in self._changed:
                     yield name, table.known(self._first + at)
                 at = self._ticks.find(0, at + 1)
         for name in list(self._changed):
-            known = self._changed[name]
-            if known is not None and name not in self._ticked and name.startswith(self._below):
-                yield name, known
-
-
-_ABSENT: Final = Known(b"", UNSEEN)
+            row = self._changed[name]
+            if row is not None and name not in self._ticked and name.startswith(self._below):
+                yield name, _unpacked(row)

@@ -101,21 +101,17 @@ class FileSystem:
         with os.scandir(path) as entries:
             return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
 
-    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, os.stat_result | None]]:
-        """The names in a folder, one by one: folders with None, files that have the suffix
-        with their status.  (open, getdents, an lstat a file, close)
+    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, bool]]:
+        """The names in a folder, one by one: of folders, with True, and of the files that have
+        the suffix.  (open, getdents, close)
         """
         with os.scandir(path) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith(suffix) and entry.is_file(follow_symlinks=False):
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
-                    yield name, status
+                    yield name, False
                 elif entry.is_dir(follow_symlinks=False):
-                    yield name, None
+                    yield name, True
 
     def refusal(self, folder: str) -> int:
         """Why names in a folder can't be made or removed, an error number; 0 where they can.

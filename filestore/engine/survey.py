@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from filestore.engine.layout import Layout
     from filestore.engine.tree import Signature
 
-BATCH: Final = 256
+BATCH: Final = 250
 """So many files are compared at a time: between two batches a pass can give way, or be ended."""
 
 _NO_FOLDERS: Final = 2
@@ -32,25 +32,34 @@ def walk(
 
     ``below``: a folder's path below the root with a slash behind, or empty for all.
     """
+    lstat = fs.lstat
     waiting = [f"{layout.root}/{below}".removesuffix("/")]
-    files: list[tuple[str, Signature]] = []
+    files: dict[str, str] = {}  # where each is
+
+    def ask(names: list[str]) -> Iterator[Signature | None]:
+        for name in names:
+            try:
+                yield signature_of(lstat(files[name]))
+            except OSError:
+                yield None  # gone meanwhile
+
     while waiting:
         folder = waiting.pop()
         inside = layout.name(f"{folder}/") if folder != layout.root else ""
         try:
-            for name, status in fs.survey(folder, layout.suffix):
+            for name, is_folder in fs.survey(folder, layout.suffix):
                 if name[0] == "." or not name.isascii():
                     continue  # no document has such a name
-                if status is None:
+                if is_folder:
                     waiting.append(f"{folder}/{name}")
                 elif inside:
-                    files.append((f"{inside}{name}", signature_of(status)))
+                    files[f"{inside}{name}"] = f"{folder}/{name}"
                     if len(files) >= BATCH:
-                        yield comparison.look(files)
-                        files = []
+                        yield comparison.look(list(files), ask)
+                        files.clear()
         except OSError:
             continue  # gone, or not to be read: what is missing there is looked at one by one
-    yield comparison.look(files)
+    yield comparison.look(list(files), ask)
 
 
 def folders(fs: FileSystem, top: str) -> Iterator[str]:

@@ -344,7 +344,7 @@ class RecordingFileSystem(FileSystem):
         look = super().folders
         return self._do("folders", (path,), lambda: look(path), effect=False)
 
-    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, os.stat_result | None]]:
+    def survey(self, path: str, suffix: str) -> Iterator[tuple[str, bool]]:
         look = super().survey
         yield from self._do("survey", (path,), lambda: list(look(path, suffix)), effect=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -88,16 +89,27 @@ def test_a_comparison_finds_what_is_new_changed_and_gone() -> None:
     catalog.put("v/recent.json", known("r"))
     catalog.put("v/left.json", known("l"))
     comparison = catalog.comparison()
-    differ = comparison.look(
-        [
-            ("v/same.json", (1, 2, 3, 4)),
-            ("v/changed.json", (1, 2, 3, 5)),
-            ("v/new.json", (1, 2, 3, 4)),
-            ("v/recent.json", (1, 2, 3, 4)),
-        ]
-    )
+    there: dict[str, Signature | None] = {
+        "v/same.json": (1, 2, 3, 4),
+        "v/changed.json": (1, 2, 3, 5),
+        "v/new.json": (1, 2, 3, 4),
+        "v/recent.json": (1, 2, 3, 4),
+    }
+    asked: list[str] = []
+
+    def ask(names: list[str]) -> list[Signature | None]:
+        asked.extend(names)
+        return [there[name] for name in names]
+
+    differ = comparison.look(list(there), ask)
+    assert sorted(asked) == ["v/changed.json", "v/recent.json", "v/same.json"]  # a new one is read
     assert dict(differ) == {"v/changed.json": known("c"), "v/new.json": None}
     assert sorted(dict(comparison.missing())) == ["v/gone.json", "v/left.json"]
+
+
+def test_a_file_that_went_while_it_was_compared_is_another() -> None:
+    catalog = filled(a=known("a"))
+    assert catalog.comparison().look(["v/a.json"], lambda _: [None]) == [("v/a.json", known("a"))]
 
 
 def test_a_comparison_of_a_folder_misses_nothing_outside_of_it() -> None:
@@ -153,7 +165,7 @@ def test_any_history_of_changes_and_savings_ends_as_a_plain_dict_would(
         for name in {name for some in history for name in some}:
             assert catalog.get(name) == plain.get(name)
         comparison = catalog.comparison()
-        assert comparison.look([(name, one.signature) for name, one in plain.items()]) == []
+        assert comparison.look(list(plain), partial(map, lambda name: plain[name].signature)) == []
         assert list(comparison.missing()) == []
 
 
