@@ -136,6 +136,10 @@ class Layout:
         *folders, name = below.split("/")
         return "/".join([*[one for one in folders if not is_shard(one)], name])
 
+    def place(self, name: str, key: tuple[str, str]) -> str:
+        """The file of a document whose :meth:`name` is known, at the fan-out in force."""
+        return self.path(key) if self.fanout else f"{self.root}/{name}"
+
     def named(self, name: str) -> Key | None:
         """The document that :meth:`name` names; None where it names none."""
         folder, _, file = name.rpartition("/")

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS: Final = 0.2
 _PUBLISHING_SECONDS: Final = 0.05
-_LOOKED_AT: Final = 256  # so many documents are read at a time
+_LOOKED_AT: Final = 250  # so many documents are read at a time, a few times to a commit
 _ASK_SECONDS: Final = 0.01  # between two looks whether another has recorded
 _OPEN_SECONDS: Final = 0.25  # how long a file that is being written to is waited for
 _MOST_UNPROVEN: Final = 50_000
@@ -378,12 +378,13 @@ class Recorder:
         if catalog is None or not batch:
             return
         self.pace()
-        for found in self._verifier.look(catalog, batch):
-            self._edits[found.name] = found
-            self._edited_bytes += len(found.entry.data) if found.entry is not None else 0
-            if self._grouping.full(len(self._edits), self._edited_bytes):
-                self._record()
-        self._expect_no_moves(suspect.name for suspect in batch)
+        with paused(len(batch)):
+            for found in self._verifier.look(catalog, batch):
+                self._edits[found.name] = found
+                self._edited_bytes += len(found.entry.data) if found.entry is not None else 0
+                if self._grouping.full(len(self._edits), self._edited_bytes):
+                    self._record()
+            self._expect_no_moves(suspect.name for suspect in batch)
 
     def _expect_no_moves(self, names: Iterable[str]) -> None:
         """Have moves to these names looked at: what was expected may have been seen already."""

@@ -159,21 +159,30 @@ class Tree:
         room = _MOST_READ
         found: list[FileEntry | FilestoreError | None] = []
         above: dict[str, list[int]] = {}
+        read, parse = self._read, self.codec.parse
         for index, (key, path) in enumerate(wanted):
             entry: FileEntry | FilestoreError | None
             try:
-                raw = self._read(path, key, before)
+                raw = read(path, key, before)
                 if raw is None:
                     entry = None
                 else:
                     data, signature, racy, linked = raw
                     room -= len(data)
-                    entry = FileEntry(self.parse(data, path, key), path, signature, racy=racy)
+                    try:
+                        data = parse(data)
+                    except Corrupt as error:
+                        raise _corrupt(error, path, key) from error
+                    entry = FileEntry(data, path, signature, racy=racy)
                     entry.linked = linked
             except FilestoreError as error:
                 entry = error
             found.append(entry)
-            above.setdefault(path[: path.rindex("/")], []).append(index)
+            folder = path[: path.rindex("/")]
+            if folder in above:
+                above[folder].append(index)
+            else:
+                above[folder] = [index]
             if room < 0:
                 break
         for folder, indices in above.items():
@@ -189,10 +198,7 @@ class Tree:
         try:
             return self.codec.parse(raw)
         except Corrupt as error:
-            where = f"{path}:{error.line}" if error.line else path
-            raise Corrupt(
-                f"{where}: {error.message}", key=key, path=path, line=error.line
-            ) from error
+            raise _corrupt(error, path, key) from error
 
     def read(self, path: str, key: Key | None) -> Raw | None:
         """A file's bytes; None where there is none.  Raises Corrupt, StorageError."""
@@ -505,6 +511,12 @@ class Tree:
             return raw is not None and etag_of(self.codec.parse(raw.data)) not in known
         except Corrupt:
             return not torn
+
+
+def _corrupt(error: Corrupt, path: str, key: Key | None) -> Corrupt:
+    """What a codec says of a file's bytes, with the file's name."""
+    where = f"{path}:{error.line}" if error.line else path
+    return Corrupt(f"{where}: {error.message}", key=key, path=path, line=error.line)
 
 
 def _not_a_document(path: str, key: Key | None, what: str) -> Corrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.codec import etag_of
 from filestore.collector import paused
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from filestore.engine.reads import Reads
     from filestore.engine.tree import FileEntry, Signature
     from filestore.model import Key
+
+
+_UNSETTLED: Final = -1
 
 
 class Suspect(NamedTuple):
@@ -37,7 +40,8 @@ class Suspect(NamedTuple):
 class Found(NamedTuple):
     """A document that is not what it should be; ``entry`` None: its file is gone.
 
-    ``known`` is what the catalog said of it at revision ``at``.
+    ``known`` is what the catalog says of it.  ``at`` is the revision up to which all was
+    published before the file was read, if it was.
     """
 
     name: str
@@ -62,7 +66,7 @@ class Verifier:
         wanted: list[tuple[Key, str]] = []
         read: list[Suspect] = []
         for suspect in suspects:
-            path = layout.path(suspect.key)
+            path = layout.place(suspect.name, suspect.key)
             if not suspect.touched and suspect.known is not None:
                 try:
                     there = signature(path)
@@ -73,15 +77,18 @@ class Verifier:
             wanted.append((suspect.key, path))
             read.append(suspect)
         asked, done = catalog.point.revision, 0
+        state = self._ground.state
+        settled = state is not None and state.published_revision >= asked
         while done < len(wanted):
             for entry in self._load_many(wanted[done:]):
                 name, key, known, _, was = read[done]
                 done += 1
                 if isinstance(entry, FilestoreError):
                     continue  # reads and check() tell; it is no change until it is mended
-                at = catalog.point.revision
-                if at != asked:  # what was found is recorded meanwhile, and commits taken in
-                    known = catalog.get(name)
+                at = asked if settled else _UNSETTLED
+                if catalog.point.revision != asked:
+                    # What was found is recorded meanwhile, and commits taken in.
+                    known, at = catalog.get(name), _UNSETTLED
                 found = _judge(catalog, Found(name, key, entry, was, known, at))
                 if found is not None:
                     yield found
@@ -96,9 +103,17 @@ class Verifier:
         return True
 
     def look_again(self, catalog: Catalog, edits: Iterable[Found]) -> Iterator[Found]:
-        """The same under the write lock, of what differed: all that is committed is published."""
+        """The same under the write lock, of what differed: all that is committed is published.
+
+        What was read when all was published, and nothing was committed since, needs no other
+        look: it was an edit, and if there was another one since, something tells of that.
+        """
         at = catalog.point.revision
         for found in edits:
+            entry = found.entry
+            if found.at == at and entry is not None and not entry.racy:
+                yield found
+                continue
             now = found
             if found.at != at:
                 now = found._replace(known=catalog.get(found.name))

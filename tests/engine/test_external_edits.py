@@ -18,6 +18,7 @@ from filestore.engine import ledger as ledger_module
 from filestore.engine import record
 from filestore.engine.files import FileBackend
 from filestore.engine.survey import walk
+from filestore.engine.verify import Verifier
 from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt, StorageError
 from filestore.model import Edit, Key, Origin, stand_in
@@ -480,6 +481,59 @@ def test_a_commit_while_the_tree_is_gone_through_is_no_edit(
     for _ in range(3):
         ground.backend.rescan()
     assert ground.external() == []
+
+
+def _between_reading_and_recording(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Act once, when an edit was read and the write lock is not held yet."""
+    acts = iter([act])
+    was = Verifier.was
+
+    def interrupted(self: Verifier, edits: Any) -> Any:
+        next(acts, lambda: None)()
+        return was(self, edits)
+
+    monkeypatch.setattr(Verifier, "was", interrupted)
+
+
+def test_an_edit_that_a_commit_replaced_before_it_was_recorded_is_none(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.put(A, n=1)
+    ground.backend.rescan()
+    ground.edit(A, n=2)
+    other = ground.open()
+    edit = Edit(A, data(n=3))
+    _between_reading_and_recording(monkeypatch, lambda: other.apply([edit]))
+    for _ in range(2):
+        assert ground.backend.rescan() == 2
+    assert ground.external() == []
+    (commit,) = ground.backend.changes(1)
+    assert commit.ops[0] == (A, data(n=2), data(n=3))
+    other.close()
+
+
+def test_what_is_edited_again_before_it_was_recorded_is_recorded_in_the_end(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    ground.backend.rescan()
+    ground.edit(A, n=2)
+    ground.edit(B, n=2)
+
+    def again() -> None:
+        ground.edit(A, n=3)
+        ground.path(B).unlink()
+
+    _between_reading_and_recording(monkeypatch, again)
+    for _ in range(3):
+        ground.backend.rescan()
+    last = {op.key: op.after for commit in ground.external() for op in commit.ops}
+    assert last == {A: data(n=3), B: None}
+    told = [(op.key, op.after) for commit in ground.external() for op in commit.ops]
+    assert len(told) == len(set(told))  # each once
 
 
 def test_many_edits_are_few_commits(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
