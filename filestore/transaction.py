@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 from filestore import overlay
 from filestore.backend import Entry, one_by_one
 from filestore.collection import Collection
-from filestore.errors import Closed, Conflict, FilestoreError
+from filestore.edits import etag_in, stale
+from filestore.errors import Closed, FilestoreError
 from filestore.model import ANY, Edit, Key
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Transaction:
                 decided.append((edit.key, None if edit.after is None else Entry(edit.after)))
                 continue
             current = self.get(edit.key)
-            if edit.expected is not ANY and edit.expected != _etag(current):
+            if edit.expected is not ANY and edit.expected != etag_in(current):
                 conflicts.append(edit.key)
                 continue
             before = None if current is None else current.data
@@ -158,11 +159,7 @@ class Transaction:
             if after != before:
                 decided.append((edit.key, None if after is None else Entry(after)))
         if conflicts:
-            raise Conflict(
-                f"{', '.join(map(str, conflicts))} changed since it was read:"
-                " read it again and decide",
-                keys=conflicts,
-            )
+            raise stale(conflicts)
         self._applied += 1
         for key, entry in decided:
             self._undo.append((key, self._writes.get(key, _UNTOUCHED)))
@@ -214,7 +211,7 @@ class Transaction:
         return self._made
 
     def _expected(self, key: tuple[str, str]) -> Expected:
-        return _etag(self._seen[key]) if key in self._seen else ANY
+        return etag_in(self._seen[key]) if key in self._seen else ANY
 
     def doom(self) -> None:
         """Refuse everything from now on, the commit too: the store is being closed."""
@@ -251,7 +248,3 @@ class Transaction:
 def _caller() -> tuple[int, int]:
     # A child of a fork has threads of the same numbers, but none of its parent's transactions.
     return os.getpid(), threading.get_ident()
-
-
-def _etag(entry: Entry | None) -> str | None:
-    return None if entry is None else entry.etag

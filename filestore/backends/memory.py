@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from filestore.backend import Entry, InMemory, one_by_one
 from filestore.codec import check_remarks
+from filestore.edits import decide, require_distinct
 from filestore.engine.names import encode_collection, encode_id
-from filestore.errors import Closed, Conflict, LockTimeout, ReadOnly
-from filestore.model import ANY, Commit, Key, Op, Origin, only
+from filestore.errors import Closed, LockTimeout, ReadOnly
+from filestore.model import Commit, Key, Op, Origin, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from filestore.backend import Indexing, Unreadable
-    from filestore.model import Edit, Etag, Problem, Revision
+    from filestore.model import Edit, Problem, Revision
 
     Observer = Callable[[Sequence[Commit] | None], None]
 
@@ -158,37 +159,15 @@ class MemoryBackend:
     ) -> Commit | None:
         for edit in edits:
             _require_key(*edit.key)
-        if len({edit.key for edit in edits}) < len(edits):
-            raise ValueError("two edits of one commit name the same document")
+        require_distinct(edits)
         check_remarks(actor, message)
         with self.exclusive():
-            ops = self._decide(edits)
+            current: dict[tuple[str, str], Entry | None]
+            current = {edit.key: self.get(edit.key) for edit in edits}
+            ops = decide(edits, current, revision=self._revision)
             if not ops:
                 return None
             return self._commit(ops, actor, message)
-
-    def _decide(self, edits: Sequence[Edit]) -> tuple[Op, ...]:
-        """What the edits change; raises before anything does."""
-        found = [(edit, self.get(edit.key)) for edit in edits]
-        conflicts = [
-            edit.key
-            for edit, entry in found
-            if edit.expected is not ANY and edit.expected != _etag(entry)
-        ]
-        if conflicts:
-            raise Conflict(
-                f"{', '.join(str(key) for key in conflicts)} changed since it was read:"
-                " read it again and decide",
-                keys=conflicts,
-                revision=self._revision,
-            )
-        ops = []
-        for edit, entry in found:
-            before = None if entry is None else entry.data
-            after = edit.after(before) if callable(edit.after) else edit.after
-            if after != before:
-                ops.append(Op(Key(*edit.key), before, after))
-        return tuple(ops)
 
     def _commit(self, ops: tuple[Op, ...], actor: str | None, message: str | None) -> Commit:
         with self._mutex:
@@ -323,10 +302,6 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _closed() -> Closed:
     return Closed("the store is closed: open it again")
-
-
-def _etag(entry: Entry | None) -> Etag | None:
-    return None if entry is None else entry.etag
 
 
 def _note(by_key: dict[Key, deque[Commit]], commit: Commit) -> None:

@@ -23,8 +23,9 @@ from filestore.backends.sql import inspection, naming
 from filestore.backends.sql.reads import columns, ids_of, load
 from filestore.backends.sql.session import closed, read_only
 from filestore.codec import check_remarks, etag_of
-from filestore.errors import Conflict, Corrupt, FilestoreError, LockTimeout, StorageError
-from filestore.model import ANY, Commit, Key, Op, Origin
+from filestore.edits import decide, require_distinct
+from filestore.errors import Corrupt, FilestoreError, LockTimeout, StorageError
+from filestore.model import Commit, Op, Origin
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from filestore.backends.sql.reads import Reads
     from filestore.backends.sql.schema import Statements
     from filestore.backends.sql.session import Session, Sessions
-    from filestore.model import Edit, Etag, Revision
+    from filestore.model import Edit, Revision
 
 
 class Locking(Protocol):
@@ -345,11 +346,11 @@ class Writes:
         self.require_writable()
         for edit in edits:
             columns(*edit.key)
-        if len({edit.key for edit in edits}) < len(edits):
-            raise ValueError("two edits of one commit name the same document")
+        require_distinct(edits)
         check_remarks(actor, message)
         with self.exclusive():
-            ops = self._decide(edits)
+            current = self._current(edits)
+            ops = decide(edits, current, revision=self._revision, path=self._shown)
             if not ops:
                 return None
             if self._closed:
@@ -357,31 +358,6 @@ class Writes:
             commit = Commit(self._revision + 1, self._clock(), actor, message, Origin.LOCAL, ops)
             self._write(commit)
             return commit
-
-    def _decide(self, edits: Sequence[Edit]) -> tuple[Op, ...]:
-        """What the edits change; raises before anything does."""
-        current = self._current(edits)
-        conflicts = [
-            edit.key
-            for edit in edits
-            if edit.expected is not ANY and edit.expected != _etag(current[edit.key])
-        ]
-        if conflicts:
-            raise Conflict(
-                f"{', '.join(str(Key(*key)) for key in conflicts)} changed since it was read:"
-                " read it again and decide",
-                keys=[Key(*key) for key in conflicts],
-                path=self._shown,
-                revision=self._revision,
-            )
-        ops = []
-        for edit in edits:
-            entry = current[edit.key]
-            before = None if entry is None else entry.data
-            after = edit.after(before) if callable(edit.after) else edit.after
-            if after != before:
-                ops.append(Op(Key(*edit.key), before, after))
-        return tuple(ops)
 
     def _current(self, edits: Sequence[Edit]) -> dict[tuple[str, str], Entry | None]:
         """What is there now.  Raises Corrupt."""
@@ -531,7 +507,3 @@ class Writes:
         self._applied, self._overlay, self._broken = [], {}, None
         if session is not None:
             part(session)
-
-
-def _etag(entry: Entry | None) -> Etag | None:
-    return None if entry is None else entry.etag
