@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from filestore.store import Store
 
 BACKEND_NAME: Final = "backend_name"
+_PRIVATE: Final = 0o600  # there are passwords among what is kept
 
 
 class Documents:
@@ -178,8 +179,10 @@ def reading(id: str | None) -> AbstractContextManager[None]:
     return paused(0 if id else BULK)
 
 
-def permissions(file_mode: int | str) -> int:
-    """Permissions given as a number or as octal digits; raises ValueError."""
+def permissions(file_mode: int | str | None) -> int:
+    """Permissions given as a number, as octal digits or not at all; raises ValueError."""
+    if file_mode is None:
+        return _PRIVATE
     try:
         mode = int(file_mode, 8) if isinstance(file_mode, str) else file_mode
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filestore
 from filestore.errors import UnsupportedFormat
@@ -33,11 +33,12 @@ class FilePersistence(StorePersistence):
         lock_timeout: float = 10.0,
         file_mode: int | str | None = None,
     ) -> None:
-        options: dict[str, Any] = {}
-        if file_mode is not None:
-            options["file_mode"] = permissions(file_mode)
         store = filestore.open(
-            path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
+            path,
+            codec=codec,
+            durability=durability,
+            lock_timeout=lock_timeout,
+            file_mode=permissions(file_mode),
         )
         super().__init__(store, soft_deletes=soft_deletes)
 

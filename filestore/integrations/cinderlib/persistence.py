@@ -64,11 +64,12 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         lock_timeout: float = 10.0,
         file_mode: int | str | None = None,
     ) -> None:
-        options: dict[str, Any] = {}
-        if file_mode is not None:
-            options["file_mode"] = permissions(file_mode)
         self._store = filestore.open(
-            path, codec=codec, durability=durability, lock_timeout=lock_timeout, **options
+            path,
+            codec=codec,
+            durability=durability,
+            lock_timeout=lock_timeout,
+            file_mode=permissions(file_mode),
         )
         self._documents = Documents(self._store, soft_deletes=soft_deletes)
         # cinderlib never closes its persistence: the end of the program does.
