@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from filestore.cli import screen
-from filestore.cli.exits import Exit
+from filestore.cli.exits import Exit, exit_of
 from filestore.cli.showing import change_lines, change_value
 from filestore.cli.sources import documents, read_dump
 from filestore.cli.target import (
@@ -24,6 +24,8 @@ from filestore.cli.target import (
 )
 from filestore.codec import decode
 from filestore.diff import diff as diff_of
+from filestore.diff import same
+from filestore.errors import Corrupt, StorageError
 from filestore.location import is_path
 from filestore.model import Key
 from filestore.plan import Plan
@@ -31,6 +33,7 @@ from filestore.plan import Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from filestore.backend import Unreadable
     from filestore.model import Document
     from filestore.plan import Documents
     from filestore.store import Store
@@ -66,7 +69,7 @@ def diff(
     """
     differs = False
     with ExitStack() as stack:
-        found: Iterable[_Differing]
+        found: Iterable[_Differing | Unreadable]
         if one is None:
             found = _edited(stack.enter_context(open_store(location, readonly=True)))
         else:
@@ -77,17 +80,22 @@ def diff(
             else:
                 after = stack.enter_context(documents(other, location))
             found = _compare(before, after)
+        unreadable: Exit | None = None
         for each in found:
-            differs = True
-            _show(each, as_json=as_json)
-    if differs and exit_code:
-        click.get_current_context().exit(Exit.NOT_FOUND)
+            if isinstance(each, _Differing):
+                differs = True
+                _show(each, as_json=as_json)
+            else:  # which hides no other
+                screen.complain(each.message)
+                unreadable = unreadable or exit_of(each)
+    if unreadable is not None or (differs and exit_code):
+        click.get_current_context().exit(unreadable or Exit.NOT_FOUND)
 
 
-def _edited(store: Store) -> Iterator[_Differing]:
+def _edited(store: Store) -> Iterator[_Differing | Unreadable]:
     for each in store.unrecorded():
         if each.error is not None:
-            screen.complain(each.error.message)
+            yield each.error
             continue
         before, after = (
             None if data is None else decode(data) for data in (each.before, each.after)
@@ -95,13 +103,18 @@ def _edited(store: Store) -> Iterator[_Differing]:
         yield _Differing(each.key, before, after)
 
 
-def _compare(before: Documents, after: Documents) -> Iterator[_Differing]:
-    for collection in sorted({*before, *after}):
-        olds = before[collection] if collection in set(before) else {}
-        news = after[collection] if collection in set(after) else {}
+def _compare(before: Documents, after: Documents) -> Iterator[_Differing | Unreadable]:
+    in_before, in_after = set(before), set(after)
+    for collection in sorted(in_before | in_after):
+        olds = before[collection] if collection in in_before else {}
+        news = after[collection] if collection in in_after else {}
         for id in sorted({*olds, *news}):
-            old, new = olds.get(id), news.get(id)
-            if diff_of(old, new):
+            try:
+                old, new = olds.get(id), news.get(id)
+            except (Corrupt, StorageError) as error:
+                yield error
+                continue
+            if not same(old, new):
                 yield _Differing(Key(collection, id), old, new)
 
 
@@ -148,9 +161,9 @@ def apply(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Give the store the documents of SOURCE, all at once; or carry out a PLAN.
+    """Give the store the documents of SOURCE; or carry out a PLAN.
 
-    SOURCE is a revision, a store, a folder of documents, or a dump.  What it
+    All at once.  SOURCE is a revision, a store, a folder of documents, or a dump.  What it
     does not have stays, unless --delete is given.  A plan that was written
     with --plan is refused if any document that it saw has changed since.
     """

@@ -58,6 +58,22 @@ def test_diff_of_revisions_tells_fields(cli: Callable[..., Ran]) -> None:
     assert cli("diff", "1", "2", "--exit-code").code == 1
 
 
+def test_diff_goes_on_past_a_document_that_cannot_be_read(
+    cli: Callable[..., Ran], state: Path
+) -> None:
+    cli("put", "volumes/v1", "--merge", "size=5")
+    cli("put", "volumes/v2", "--merge", "size=6")
+    (state / "volumes" / "a%2fb.json").write_text("{")
+    (state / "volumes" / "new.json").write_text('{"size": 7}')
+    for words in (["diff", "1", "--json"], ["diff", "1", "3", "--json"], ["diff", "--json"]):
+        ran = cli(*words)
+        told = {json.loads(line)["id"] for line in ran.out.splitlines()}
+        assert (ran.code, "new" in told or "v2" in told) == (4, True), ran
+        (error,) = ran.err.splitlines()
+        assert "a%2fb.json" in error
+    assert cli("diff", "1", "--exit-code").code == 4
+
+
 def test_diff_of_the_working_tree_tells_what_no_commit_did(
     cli: Callable[..., Ran], state: Path
 ) -> None:
@@ -78,8 +94,9 @@ def test_diff_of_the_working_tree_tells_what_no_commit_did(
     ]
     file.write_text("{")
     ran = cli("diff")
-    assert ran.code == 0
+    assert ran.code == 4
     assert "v1.json" in ran.err
+    assert "volumes/v2  deleted" in ran.out
 
 
 def test_diff_takes_stores_folders_and_dumps(
