@@ -14,7 +14,7 @@ from filestore.errors import NotFound
 from filestore.merge import ABSENT, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from filestore.integrations.git.conflicts import Conflicted
     from filestore.merge import FieldConflict, Merged
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @json_option("JSON lines, one document a line")
 @click.option("-q", "--quiet", is_flag=True, help="No output: the exit code tells.")
 def conflicts(*, location: str | None, as_json: bool, quiet: bool) -> None:
-    """List the documents that a merge left in conflict, field by field; exit 3 if there are any.
+    """List the documents that a merge left in conflict, by field.
 
-    Also those that git left without marks, because one side deleted the
-    document, or because no merge driver was there.
+    Also those that git left without marks, because one side deleted the document, or because
+    no merge driver was there.  Exit 3 if there are any.
     """
     # Here and below: git's side brings the engine and subprocess, which most commands don't need.
     from filestore.integrations.git.conflicts import find_conflicts
@@ -90,7 +90,7 @@ def resolve(
     adds: bool,
     quiet: bool,
 ) -> None:
-    """Settle a document that a merge left in conflict, all of it or some fields.
+    """Settle a document in conflict, all of it or some fields.
 
     CHOICE is ours, theirs, base or a value: JSON, or plain text.  Fields that
     nothing is said about stay in conflict.  In a rebase, ours is what the commits
@@ -141,12 +141,23 @@ def _choices(
         value = Side(text) if text in tuple(Side) else pair(f"value={text}")[1]
         if not field and not isinstance(value, Side):
             raise click.UsageError("a whole document is settled with --ours, --theirs or --base")
-        choices[fields[field]] = value
+        _choose(choices, fields, field, value)
     for field in remove:
         if field not in fields:
             raise click.UsageError(_unknown(field, fields))
-        choices[fields[field]] = ABSENT
+        _choose(choices, fields, field, ABSENT)
     return choices
+
+
+def _choose(
+    choices: dict[tuple[str | int, ...], Any],
+    fields: Mapping[str, tuple[str | int, ...]],
+    field: str,
+    value: Any,
+) -> None:
+    if fields[field] in choices:
+        raise click.UsageError(f"the field '{field}' is given twice")
+    choices[fields[field]] = value
 
 
 def _unknown(field: str, fields: dict[str, Any]) -> str:

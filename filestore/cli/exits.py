@@ -44,7 +44,7 @@ MEANING: Final = {
     Exit.CORRUPT: "a file cannot be read as a document",
     Exit.LOCKED: "another writer held the store for too long",
     Exit.STORAGE: "read-only, no permission, disk full or another refusal of the system",
-    Exit.UNUSABLE: "the store must be repaired first, or a newer version wrote it",
+    Exit.UNUSABLE: "the store must be repaired first, or this version cannot open it",
     Exit.BUG: "a fault in filestore itself",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.PIPE: "whoever read the output went away",

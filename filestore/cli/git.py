@@ -30,7 +30,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def git() -> None:
-    """Keep the store in git: merges and diffs field by field, commits, a check-up."""
+    """Keep the store in git: merge, diff, commit, check."""
 
 
 @git.command(epilog=examples("git setup"))
@@ -74,9 +74,9 @@ def setup(*, location: str | None, command: str | None, renames: bool, quiet: bo
 def commit(
     *, location: str | None, message: str | None, full: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Commit to git what the store has changed since the last time, and nothing else.
+    """Commit to git what the store has changed since the last time.
 
-    What somebody has staged besides stays staged.  Git's hooks are not run.
+    And nothing else: what somebody has staged besides stays staged.  Git's hooks are not run.
     """
     with open_store(location) as store:
         made = store.git.commit(message, full=full)
@@ -91,9 +91,10 @@ def commit(
 @json_option("JSON lines, one problem a line; no line when all is well")
 @click.option("-q", "--quiet", is_flag=True, help="No output: the exit code tells.")
 def doctor(*, location: str | None, as_json: bool, quiet: bool) -> None:
-    """Find what keeps git from keeping this store well, and how to mend it; exit 1 on errors.
+    """Find what keeps git from keeping this store well, and the cure.
 
-    Changes nothing.  Warnings are listed too; they alone leave the exit code 0.
+    Changes nothing.  Exit 1 on errors.  Warnings are listed too; they alone leave the exit
+    code 0.
     """
     from filestore.integrations.git.doctor import examine
     from filestore.integrations.git.repository import find
@@ -105,7 +106,7 @@ def doctor(*, location: str | None, as_json: bool, quiet: bool) -> None:
 @store_option
 @quiet_option
 def remerge(*, location: str | None, quiet: bool) -> None:
-    """Merge all documents that git left in conflict, field by field, in one go.
+    """Merge field by field what git left in conflict, in one go.
 
     For a merge that was made without the driver.  What is merged whole is
     added to git; what still conflicts gets its marks.  Exit 3 if any does.

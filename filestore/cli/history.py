@@ -16,7 +16,7 @@ from filestore.cli.target import (
     open_history,
     store_option,
 )
-from filestore.cli.values import compact
+from filestore.cli.values import Whole, compact
 from filestore.errors import HistoryGone, NotFound
 from filestore.model import Origin
 
@@ -34,10 +34,8 @@ _WINDOW: Final = 64  # revisions to look at first; what is asked for is mostly n
 @click.argument("name", metavar="[COLLECTION[/ID]]", required=False)
 @collection_option
 @store_option
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="At most so many commits.")
-@click.option(
-    "--since", type=click.IntRange(min=0), default=0, help="Only what came after this revision."
-)
+@click.option("-n", "--limit", type=Whole(min=1), help="At most so many commits.")
+@click.option("--since", type=Whole(min=0), default=0, help="Only what came after this revision.")
 @click.option("-p", "--patch", is_flag=True, help="The fields that differ, old and new.")
 @json_option("JSON lines, one commit a line")
 def log(
@@ -50,7 +48,7 @@ def log(
     patch: bool,
     as_json: bool,
 ) -> None:
-    """List the commits, newest first: of the store, a collection or a document.
+    """List the commits of the store or of a part, newest first.
 
     What was edited by hand while no program had the store open is recorded first.
     """
@@ -74,7 +72,7 @@ def log(
         oldest = store.horizon
     if not as_json and oldest > since:
         screen.aside(f"Commits up to revision {oldest} are no longer kept")
-    if not shown and id is not None:
+    if not (shown or since) and id is not None:
         raise NotFound(f"no commit that is kept is about {collection}/{id}")
 
 
@@ -99,11 +97,11 @@ def _newest_first(
 
 
 @click.command(epilog=examples("show 12", "show 12 --json"))
-@click.argument("revision", type=click.IntRange(min=1))
+@click.argument("revision", type=Whole(min=1))
 @store_option
 @json_option("one JSON value, the commit with the fields that differ")
 def show(*, revision: int, location: str | None, as_json: bool) -> None:
-    """Print one commit: who, when, why, and every field that it changed."""
+    """Print one commit: who, when, why, and each field it changed."""
     with open_history(location) as store:
         changes = commit_changes(store, revision)
     if as_json:
@@ -132,7 +130,7 @@ def commit_changes(store: Store, revision: int) -> list[Change]:
 @store_option
 @json_option("JSON lines, one field a line")
 def blame(*, name: str, collection: str | None, location: str | None, as_json: bool) -> None:
-    """Tell who gave each field of a document its value, when, and in which commit."""
+    """Tell who set each field of a document, when, in which commit."""
     with open_history(location) as store:
         key = find_key(store, name, collection)
         fields = store.blame(key.collection, key.id)

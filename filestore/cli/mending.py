@@ -16,6 +16,7 @@ from filestore.cli.target import (
     quiet_option,
     store_option,
 )
+from filestore.cli.values import Whole
 from filestore.model import Severity
 from filestore.resources.rules import broken_rules
 
@@ -33,8 +34,8 @@ def check(location: str | None, as_json: bool, quiet: bool) -> None:
     """Look at every file of the store; exit 1 if an error is found.
 
     Warns too where documents do not fit together: a snapshot or connection whose
-    volume is gone, two volumes of one name.
-    Changes nothing.  Warnings are listed too; they alone leave the exit code 0.
+    volume is gone, two volumes of one name.  Warnings alone leave the exit code 0.
+    Changes nothing.
     """
     with open_store(location, readonly=True) as store:
         problems = store.check()
@@ -48,7 +49,7 @@ def check(location: str | None, as_json: bool, quiet: bool) -> None:
 @json_option("JSON lines, one problem that is left a line")
 @click.option("-q", "--quiet", is_flag=True, help="No output: the exit code tells.")
 def repair(location: str | None, as_json: bool, quiet: bool) -> None:
-    """Mend what can be mended without losing a document; list what is left.
+    """Mend what can be mended without loss; list what is left.
 
     A document that cannot be read is never removed: mend or delete its file.
     """
@@ -90,15 +91,16 @@ def _as_value(problem: Problem) -> dict[str, Any]:
 
 @click.command()
 @click.argument("path", metavar="[STORE]", nargs=-1)
-@click.argument("fanout", type=click.IntRange(0, 2))
+@click.argument("fanout", type=Whole(0, 2))
 @store_option
 @json_option("one JSON value with the fan-outs before and after and the files moved")
 @quiet_option
 def reshard(
     *, path: tuple[str, ...], fanout: int, location: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Move every document to its place at FANOUT, 0 to 2 levels of hashed folders.
+    """Move every document to its place at another fan-out.
 
+    FANOUT is how many levels of hashed folders there are, 0 to 2.
     Programs that have the store open go on reading; their writes wait.  Killed at any moment,
     the next that opens the store finishes it or takes it back.  Git sees renames.  Documents
     that an older branch left at another fan-out's place are gathered, so the store's own

@@ -55,7 +55,7 @@ def migrate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Copy every document of the store FROM into the store TO, then compare both.
+    """Copy every document of FROM into TO, then compare both.
 
     Stores are folders (PATH or file:PATH), databases (sqlite:///PATH, postgresql://...) or what
     a real cinderlib keeps in one (cinderlib+mysql+pymysql://...).  FROM is only read, TO is

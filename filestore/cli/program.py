@@ -106,9 +106,9 @@ _LONGEST = 1e9  # seconds; the system cannot wait for ever
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # which is in every range
-        raise click.BadParameter("nan is no number of seconds")
-    return value
+    if not 0 <= value < math.inf:
+        raise click.BadParameter(f"{value:g} is no number of seconds to wait")
+    return min(value, _LONGEST)
 
 
 @click.group(
@@ -128,7 +128,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> floa
 @click.option(
     "--lock-timeout",
     metavar="SECONDS",
-    type=click.FloatRange(0, _LONGEST),
+    type=float,
     default=10.0,
     show_default=True,
     callback=_seconds,

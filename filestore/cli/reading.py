@@ -131,7 +131,7 @@ def _list_documents(listed: Mapping[str, Record | Unreadable]) -> None:
     rows = []
     for id, found in listed.items():
         if isinstance(found, Unreadable):
-            rows.append([id, "(unreadable: see filestore check)", *[""] * (len(columns) - 1)])
+            rows.append([id, "(unreadable)", *[""] * (len(columns) - 1)])
         else:
             rows.append([id, *(_cell(found.document, field) for field in columns)])
     numeric = frozenset(
@@ -140,6 +140,10 @@ def _list_documents(listed: Mapping[str, Record | Unreadable]) -> None:
         if all(isinstance(document.get(field, 0), int | float) for document in documents)
     )
     screen.table(("ID", *(field.upper() for field in columns)), rows, right=numeric)
+    unreadable = len(listed) - len(documents)
+    if unreadable:
+        told = "1 document" if unreadable == 1 else f"{unreadable} documents"
+        screen.aside(f"{told} cannot be read: filestore check tells why")
 
 
 def _telling(documents: Sequence[Document]) -> list[str]:

@@ -14,19 +14,20 @@ from filestore.cli.target import (
     quiet_option,
     store_option,
 )
+from filestore.cli.values import Whole
 from filestore.errors import NotFound
 
 
 @click.command(epilog=examples("undo 12", "undo 12 --message 'grew the wrong one'"))
-@click.argument("revision", type=click.IntRange(min=1))
+@click.argument("revision", type=Whole(min=1))
 @store_option
 @message_option
 @quiet_option
 def undo(*, revision: int, location: str | None, message: str | None, quiet: bool) -> None:
-    """Take one commit back, in a new commit; what came after it stays.
+    """Take one commit back, and keep what came after it.
 
-    Refused when what the commit changed has been changed again since.  An
-    undo is a commit, and can be undone.
+    That is a commit of its own.  Refused when what the commit changed has
+    been changed again since.  An undo can be undone.
     """
     with open_store(location) as store:
         made = store.undo(revision, message=message)
@@ -42,7 +43,7 @@ def undo(*, revision: int, location: str | None, message: str | None, quiet: boo
     "--at",
     "revision",
     metavar="REVISION",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     required=True,
     help="The revision after which it was as it should be again.",
 )
@@ -59,7 +60,7 @@ def restore(
     message: str | None,
     quiet: bool,
 ) -> None:
-    """Give a document the content that it had at a revision; also a deleted one."""
+    """Give a document, also a deleted one, the content it once had."""
     with open_store(location) as store:
         with store.at(revision=revision) as past:
             key = find_key(past, name, collection)

@@ -24,6 +24,12 @@ FORMS: Final = ("json", "yaml")
 _BEGINS_JSON: Final = ("{", "[", '"')
 
 
+class Whole(click.IntRange):
+    """A whole number, called so in errors and in the help."""
+
+    name = "integer"
+
+
 def pair(argument: str) -> tuple[str, Any]:
     """``field=value``: the value is JSON, or else the plain text itself.
 
@@ -38,6 +44,17 @@ def pair(argument: str) -> tuple[str, Any]:
         return field, text
     except (ValueError, RecursionError):
         raise click.UsageError(f"the value of '{field}' is too long or too deep") from None
+
+
+def pairs(arguments: Sequence[str]) -> dict[str, Any]:
+    """Several of them; a field that is given twice is a mistake, and refused."""
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        field, value = pair(argument)
+        if field in found:
+            raise click.UsageError(f"the field '{field}' is given twice")
+        found[field] = value
+    return found
 
 
 def read_json(text: str) -> Any:
@@ -59,8 +76,7 @@ def alternatives(filters: Sequence[str]) -> Iterator[dict[str, Any]]:
     ``name=123`` is meant for 123 as well as "123": nobody can see quotes in a listing.
     """
     readings: dict[str, list[Any]] = {}
-    for written in filters:
-        field, value = pair(written)
+    for written, (field, value) in zip(filters, pairs(filters).items(), strict=True):
         text = _split(written)[1]
         readings[field] = [value] if isinstance(value, str) else [value, text]
     for values in product(*readings.values()):

@@ -21,7 +21,7 @@ from filestore.cli.target import (
     quiet_option,
     store_option,
 )
-from filestore.cli.values import FORMS, is_pair, pair, read
+from filestore.cli.values import FORMS, Whole, is_pair, pairs, read
 from filestore.engine.files import FileBackend
 from filestore.errors import Conflict, NotFound
 from filestore.location import is_path, masked_url
@@ -40,18 +40,17 @@ expected_option = click.option(
 
 @click.command()
 @click.argument("path", default=".", callback=place)
-@click.option("--codec", type=click.Choice(FORMS), show_default="json", help="The files' form.")
+@click.option("--codec", type=click.Choice(FORMS), help="The files' form; json by default.")
 @click.option(
     "--fanout",
-    type=click.IntRange(0, 2),
-    show_default="0",
-    help="Levels of hashed folders; they pay from some thousands of documents on.",
+    type=Whole(0, 2),
+    help="Levels of hashed folders, none by default; they pay from some thousands of documents on.",
 )
 @quiet_option
 def init(*, path: str, codec: str | None, fanout: int | None, quiet: bool) -> None:
-    """Make a new, empty store in the folder PATH (this one by default), or where a URL says.
+    """Make a new, empty store in PATH, this folder by default.
 
-    What already lies in the folder stays as it is.
+    PATH is a folder or the URL of a database.  What lies in a folder stays as it is.
     """
     if not is_path(path):
         if codec is not None or fanout is not None:
@@ -108,7 +107,7 @@ def put(
     message: str | None,
     quiet: bool,
 ) -> None:
-    """Store a document: from a file, from standard input (-), or from fields.
+    """Store a document, from a file, standard input (-) or fields.
 
     A VALUE is JSON, or else plain text.  The document is replaced as a whole;
     with --merge only the fields given change (RFC 7386).
@@ -122,6 +121,8 @@ def put(
         with store.transaction(message=message):
             documents = store[key.collection]
             before = documents.read(key.id).etag if key.id in documents else None
+            if new and before is not None:
+                raise Conflict(f"{key} is there already: leave out --new to replace it", key=key)
             if merge:
                 documents.patch(key.id, document, expected=wanted)
             else:
@@ -138,7 +139,7 @@ def _content(content: tuple[str, ...], form: str | None) -> dict[str, Any]:
         return read("-", form)
     if len(content) == 1 and not is_pair(content[0]):
         return read(content[0], form)
-    return dict(map(pair, content))
+    return pairs(content)
 
 
 @click.command()

@@ -139,6 +139,14 @@ def test_what_is_no_revision_is_told(cli: Callable[..., Ran]) -> None:
 
 
 @pytest.mark.usefixtures("past")
+def test_nothing_new_since_a_revision_is_no_error(cli: Callable[..., Ran]) -> None:
+    newest = str(values(cli("log", "--json", "-n1"))[0]["revision"])
+    for about in ([], ["volumes"], ["volumes/v1"], ["never"]):
+        ran = cli("log", "--since", newest, *about)
+        assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+@pytest.mark.usefixtures("past")
 def test_blame_tells_each_field(cli: Callable[..., Ran], state: Path) -> None:
     told = {each["field"]: each for each in values(cli("blame", "volumes/v1", "--json"))}
     assert {field: each["revision"] for field, each in told.items()} == {

@@ -249,6 +249,10 @@ def test_every_command_has_help(cli):
     listed = re.findall(r"^  (\w+)  +\S", cli("--help").out.split("Commands:")[1], re.MULTILINE)
     assert listed[:7] == ["demo", "init", "ls", "get", "put", "edit", "rm"]  # as one meets them
     assert listed == list(program.commands)
+    assert "..." not in cli("--help").out.replace("[ARGS]...", ""), (
+        "a command's first sentence fits into the list"
+    )
+    assert "..." not in cli("git", "--help").out.replace("[ARGS]...", "")
     for name in listed:
         ran = cli(name, "--help")
         assert (ran.code, ran.err) == (0, "")
