@@ -108,7 +108,11 @@ def test_what_somebody_staged_stays_staged_and_uncommitted(work: Work) -> None:
     assert work.git("status", "--porcelain").out == "A  README\n?? unstaged\n"
 
 
-def test_only_documents_that_the_journal_names_are_looked_at(work: Work) -> None:
+def test_only_documents_that_the_journal_names_are_looked_at(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody is to record the edit meanwhile, however slow the machine is.
+    monkeypatch.setattr("filestore.engine.watcher.START_SECONDS", 3600)
     with opened(work) as store:
         store["volumes"]["a"] = {"size": 1}
         store.git.commit()
