@@ -325,12 +325,8 @@ class FileBackend:
     def _open(self) -> Iterator[None]:
         """Raise Closed for what is begun too late, or is cut short by another thread's close()."""
         self._check_open()
-        try:
-            yield
-        except ValueError as error:  # what a mapping that was let go raises
-            if self._closed and not isinstance(error, FilestoreError):
-                raise self._told_closed() from error
-            raise
+        yield
+        self._check_open()
 
     def _told_closed(self) -> Closed:
         return Closed(f"{self._ground.layout.root}: the store is closed")

@@ -39,21 +39,16 @@ class Item(NamedTuple):
 
 
 class Mapped:
-    """A shared mapping of a small file, seen as 64-bit words and as bytes."""
+    """A shared mapping of a small file, seen as 64-bit words and as bytes.
 
-    __slots__ = ("_map", "_whole", "data", "words")
+    It goes with the last of these views: whoever reads one need not fear another thread.
+    """
+
+    __slots__ = ("data", "words")
 
     def __init__(self, mapping: mmap.mmap, *, writable: bool) -> None:
-        self._map = mapping
-        self._whole = memoryview(mapping)
-        self.data = self._whole if writable else self._whole.toreadonly()
+        self.data = memoryview(mapping) if writable else memoryview(mapping).toreadonly()
         self.words = self.data.cast("Q")
-
-    def close(self) -> None:
-        self.words.release()
-        self.data.release()
-        self._whole.release()
-        self._map.close()
 
 
 class FileSystem:

@@ -167,10 +167,7 @@ class Ground:
             state = State.attach(self.fs, self.layout, self.config.id, writable=False)
         except OSError:
             pass  # as good as none: what it would tell is worked out from the journal
-        if state is not None and not state.valid:
-            state.close()
-            state = None
-        self.state = state
+        self.state = state if state is not None and state.valid else None
 
     def _find_runtime(self) -> None:
         """Follow no link out of the store.  Raises Corrupt, FileNotFoundError."""
@@ -217,17 +214,15 @@ class Ground:
     def reattach(self) -> None:
         """Begin anew with what the path leads to now; the lock is to be taken again.
 
-        The old state stays until there is a new one, and is not closed: other threads may
-        be reading it, and it goes with the last of them.
+        The old state stays until there is a new one.
         """
         self.journal.close()
         self.lock.close()
         self.attach()
 
     def detach(self) -> None:
-        if self.state is not None:
-            self.state.close()
-            self.state = None
+        """Let go of all but the lock; the state goes with the last thread that is reading it."""
+        self.state = None
         self.journal.close()
 
 

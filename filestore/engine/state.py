@@ -335,9 +335,6 @@ class State:
         words[slot], words[slot + 1] = mark
         words[word] = mark.revision
 
-    def close(self) -> None:
-        self._mapped.close()
-
 
 _WORD: Final = (1 << 64) - 1
 

@@ -202,6 +202,7 @@ class Watcher:
                 thread.join()
         self._reads.noticed = None
         self._reads.distrust()
+        self._told = None, 0.0
         self._recorder.resign(save=True)
         notices, self._notices = self._notices, None
         if notices is not None:
@@ -293,9 +294,9 @@ class Watcher:
                     pause = recorder.round(idle=idle)
                 finally:
                     recorder.pace.end()
-        except (FilestoreError, OSError, ValueError) as error:
+        except (FilestoreError, OSError) as error:
             # Nobody is there to raise it to; all is looked at again, later.  Once may be but the
-            # runtime folder that is made anew, and a ValueError the state that was let go with it.
+            # runtime folder that is made anew.
             if self._failed:
                 self._ground.trouble = f"{_TROUBLE}: {error}"
             self._failed = True

@@ -411,9 +411,6 @@ class Words:
     def __len__(self) -> int:
         return len(self._words)
 
-    def release(self) -> None:
-        self._words.release()
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:

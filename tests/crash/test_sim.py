@@ -299,7 +299,6 @@ def test_a_mapped_file_may_hold_anything_after_a_power_cut(disk: Disk) -> None:
     }
     assert {b"\1" * 64, (2).to_bytes(8, "little") * 8, bytes(64)} <= contents
     assert len(contents) > 5
-    mapped.close()
 
 
 def test_a_dead_process_does_nothing_more(disk: Disk) -> None:

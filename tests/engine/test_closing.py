@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ class Closing(FileSystem):
         self._come("scan")
         return super().scan(path)
 
+    def survey(self, path: str, suffix: str) -> Any:
+        self._come("survey")
+        return super().survey(path, suffix)
+
 
 @pytest.fixture
 def closing(tmp_path: Path) -> Closing:
@@ -45,11 +50,33 @@ def closing(tmp_path: Path) -> Closing:
     return fs
 
 
-def test_a_check_that_another_thread_cuts_short_says_so(closing: Closing) -> None:
+@pytest.mark.parametrize("what", ["check", "stats", "rescan"])
+def test_what_another_thread_cuts_short_says_so(closing: Closing, what: str) -> None:
     assert closing.handle is not None
-    closing.at = "scan"
+    closing.at = "survey" if what == "rescan" else "scan"
     with pytest.raises(Closed):
-        closing.handle.check()
+        getattr(closing.handle, what)()
+
+
+def test_a_state_that_is_being_read_outlives_its_handle(closing: Closing) -> None:
+    handle = closing.handle
+    assert handle is not None
+    state = handle._ground.state
+    assert state is not None
+    handle.close()
+    assert state.committed.revision == 1
+
+
+def test_closing_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    FileBackend(tmp_path / "state").close()  # what is opened once for all, is
+    before = os.listdir("/proc/self/fd")
+    handle = FileBackend(tmp_path / "state")
+    handle.apply([Edit(Key("volumes", "v1"), b'{"size":1}')])
+    handle.rescan()
+    handle.indexing.listen()
+    assert handle._watcher.tells is not None
+    handle.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_write_that_comes_too_late_says_so(closing: Closing) -> None:
