@@ -15,6 +15,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from filestore.importing import importing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -172,7 +174,8 @@ class FileSystem:
 
     def _filelock(self) -> tuple[Callable[..., bool], Callable[[int], None]]:
         # filelock takes 31 ms to import, and only writers need it.
-        from filelock import lock_descriptor, unlock_descriptor
+        with importing():
+            from filelock import lock_descriptor, unlock_descriptor
 
         self._lock_functions = lock_descriptor, unlock_descriptor
         return self._lock_functions

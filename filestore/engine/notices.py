@@ -18,6 +18,8 @@ import termios
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from filestore.importing import importing
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,7 +73,8 @@ class Notices:
     def __init__(self) -> None:
         """Raises OSError EMFILE where a user has too many, ImportError where there are none."""
         # 40 ms, of which nobody who opens a store for a moment shall pay one.
-        from watchdog.observers import inotify_c
+        with importing():
+            from watchdog.observers import inotify_c
 
         self._add: Callable[[int, bytes, int], int] = inotify_c.inotify_add_watch
         self._remove: Callable[..., int] = inotify_c.inotify_rm_watch

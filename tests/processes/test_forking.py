@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -349,3 +351,51 @@ def test_a_pool_of_spawned_workers_opens_the_store_anew(path: Path) -> None:
         pool.close()
         pool.join()
     assert assert_sound(path)["c", "total"] == {"value": sum(range(40))}
+
+
+SLOW_IMPORT = """
+import os, signal, sys, threading, time
+import filestore
+
+signal.alarm(50)
+module, path = sys.argv[1:]
+importing, forking = threading.Event(), threading.Event()
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == module and os.getpid() == parent:
+            os.register_at_fork(before=forking.set)  # what is registered last is called first
+            importing.set()
+            assert forking.wait(30)
+
+parent = os.getpid()
+sys.meta_path.insert(0, Slow())
+store = filestore.open(path)
+assert importing.wait(30)
+pid = os.fork()
+if not pid:
+    signal.alarm(20)
+    with filestore.open(path) as mine:
+        mine["c"]["child"] = {}
+        while not mine.stats()["watching"]:
+            time.sleep(0.001)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the child hung"
+assert "child" in store["c"]
+store.close()
+"""
+
+
+@pytest.mark.parametrize("module", ["filelock", "watchdog.observers.inotify_c"])
+def test_a_fork_while_a_thread_of_the_store_imports_leaves_the_child_able_to(
+    path: Path, module: str
+) -> None:
+    filestore.open(path).close()
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_IMPORT, module, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
