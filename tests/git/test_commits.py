@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import filestore
-from filestore.integrations.git import commits, tree
-from filestore.integrations.git.objects import TREE, TreeEntry, entries, patched
+from filestore.integrations.git import commits, staging, tree
+from filestore.integrations.git.objects import TREE, TreeEntry, entries, patched, places
 from filestore.integrations.git.run import Git, GitError
 from tests.git.work import Work, make
 
@@ -246,7 +246,7 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
         store["volumes"]["a"] = {"size": 2}
         store["volumes"]["b"] = {"size": 1}
         left = where if isinstance(where, int) else 99
-        call, exchange = Git.call, commits.exchange
+        call, exchange = Git.call, staging.exchange
 
         def dying(self: Git, *words: str, **options: Any) -> Any:
             nonlocal left
@@ -267,7 +267,7 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
             if where == "index before":
                 patch.setattr("filestore.integrations.git.index.os.replace", die)
             elif where == "index after":
-                patch.setattr(commits, "exchange", exchange_and_die)
+                patch.setattr(staging, "exchange", exchange_and_die)
             elif where == "tree":
                 patch.setattr("filestore.integrations.git.loose.os.rename", die)
             elif where == "remember":  # HEAD has moved, nobody knows
@@ -545,6 +545,7 @@ def test_patched_trees_are_what_git_makes(
     }
     merged: dict[str, str | None] = {**before, **changes}
     after = {name: mode for name, mode in merged.items() if mode is not None}
-    result = patched(made(before), edits, 20)
+    raw = made(before)
+    result = patched(raw, edits, places(raw, edits, 20), 20)
     assert result == made(after)
     assert {name: entry.mode for name, entry in entries(result, 20).items()} == after

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import filestore
-from filestore.integrations.git import commits
+from filestore.integrations.git import staging
 from filestore.integrations.git.index import Folder, Staged, _Index, _Node, _node, changed
 from filestore.integrations.git.run import Git, GitError
 from tests.git.work import Work, make
@@ -213,7 +213,7 @@ def test_no_lock_is_left_behind(work: Work, monkeypatch: pytest.MonkeyPatch) -> 
     with opened(work) as store:
         store["volumes"]["v3"] = {"n": -1}
         with monkeypatch.context() as patch:
-            patch.setattr(commits, "changed", fail)
+            patch.setattr(staging, "changed", fail)
             with pytest.raises(RuntimeError):
                 store.git.commit()
         store.git.commit()
@@ -227,7 +227,7 @@ def test_bytes_that_are_no_index_are_left_to_git(work: Work) -> None:
     one = Staged(b"x" * 20, status, 0o100644)
     files = {b"volumes/v3.json": one, b"volumes/zz.json": one, b"volumes/v5.json": None}
     folders = {b"": Folder(None, b"y" * 20), b"volumes/": Folder(None, b"z" * 20)}
-    assert changed(raw, "sha1", files, folders) is not None
+    assert changed(raw, "sha1", files, lambda: folders) is not None
     chance = random.Random(1)
     for _ in range(300):
         broken = bytearray(raw)
@@ -237,10 +237,10 @@ def test_bytes_that_are_no_index_are_left_to_git(work: Work) -> None:
             bytes(broken[: chance.choice([len(raw), chance.randrange(len(raw))])]),
             "sha1",
             files,
-            folders,
+            lambda: folders,
         )
     for short in (b"", b"DIRC", raw[:12], b"DIRC" + bytes(8)):
-        assert changed(short, "sha1", files, folders) is None
+        assert changed(short, "sha1", files, lambda: folders) is None
 
 
 @pytest.mark.parametrize("path", [b"volumes", b"volumes/v3.json/x", b"v" * 5000])
@@ -248,4 +248,4 @@ def test_what_does_not_go_together_is_left_to_git(work: Work, path: bytes) -> No
     filled(work)
     raw = index_of(work).read_bytes()
     one = Staged(b"x" * 20, (work.path / "filestore.yaml").stat(), 0o100644)
-    assert changed(raw, "sha1", {path: one}, {b"": Folder(None, None)}) is None
+    assert changed(raw, "sha1", {path: one}, lambda: {b"": Folder(None, None)}) is None

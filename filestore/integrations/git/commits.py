@@ -11,32 +11,33 @@ and that HEAD has them, so a crash anywhere repeats no commit and loses none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import stat
 import tempfile
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from filestore.closing import Closing
 from filestore.engine.layout import CONFIG, RUNTIME
-from filestore.errors import Closed, Conflict, Corrupt, FilestoreError
+from filestore.errors import Conflict, Corrupt, FilestoreError
 from filestore.integrations.git import repository as repositories
+from filestore.integrations.git.batch import Batch
 from filestore.integrations.git.conflicts import read_file
-from filestore.integrations.git.index import Folder, Staged, changed, exchange
 from filestore.integrations.git.loose import Loose
 from filestore.integrations.git.objects import Objects, TreeEntry
 from filestore.integrations.git.plan import Trees, message_for
 from filestore.integrations.git.run import Aside, Git
 from filestore.integrations.git.saving import write_file
+from filestore.integrations.git.staging import Staging
 from filestore.integrations.git.tree import GitPast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from filestore.backend import Backend
+    from filestore.integrations.git.plan import Ids
     from filestore.integrations.git.repository import Repository
     from filestore.integrations.git.run import Running
     from filestore.model import Commit, Key, Revision
@@ -122,142 +123,79 @@ class StoreGit:
             batch.close()
 
 
-class Batch(Closing):
-    """Commits that are made by themselves; a context manager.  See :meth:`StoreGit.batch`."""
-
-    def __init__(
-        self,
-        commit: Callable[[str | None], str | None],
-        every: float | None,
-        message: str | None,
-        *,
-        on_close: bool,
-    ) -> None:
-        self._commit = commit
-        self._every = every
-        self._message = message
-        self._on_close = on_close
-        self._process = os.getpid()
-        self._ending = threading.Event()
-        self._closed = False
-        self.trouble: FilestoreError | None = None
-        self._thread: threading.Thread | None = None
-        if every is not None:
-            if every <= 0:
-                raise ValueError(f"every must be more than 0 seconds, not {every}")
-            self._thread = threading.Thread(target=self._run, name="filestore-git", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        while not self._ending.wait(self._every):
-            try:
-                self._commit(self._message)
-                self.trouble = None
-            except Closed:
-                return
-            except FilestoreError as error:
-                self.trouble = error
-
-    def close(self) -> None:
-        """Wait for a commit that is being made, and make the last one; idempotent."""
-        if self._closed or self._process != os.getpid():
-            return
-        self._closed = True
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self._on_close:
-            self._commit(self._message)
-
-
 class _Committing:
     """One commit being made."""
 
     def __init__(self, store: Store, backend: Backend) -> None:
+        folder = _folder(store)
         self._store = store
         self._backend = backend
-        self._repository: Repository = repositories.find(_folder(store))
+        # Git takes a while to start, each time: what does not depend on another is asked aside.
+        self._objects = Objects(Git(folder))
+        self._head = Aside(lambda: self._objects.find("HEAD^{commit}"))
+        try:
+            self._repository: Repository = repositories.find(folder)
+        except BaseException:
+            self._objects.close()
+            raise
         self._git = self._repository.git
         self._commits: list[Commit] = []
         self._statuses: dict[str, os.stat_result] = {}  # as each file was before it was read
-        self._settings = Aside(self._ask_settings)  # git takes a while to start
+        self._settings = Aside(self._ask_settings)
 
     def run(self, message: str | None, *, full: bool) -> str | None:
-        self._refuse_while_under_way()
-        revision = self._backend.revision
-        repository, prefix = self._repository, self._repository.prefix
-        objects = Objects(self._git)
-        try:
-            head = objects.find("HEAD^{commit}")
+        with contextlib.closing(self._objects) as objects:
+            self._refuse_while_under_way()
+            revision = self._backend.revision
+            head = self._head.wait()
             parent = None if head is None else head[0]
             keys = None if full else self._changed_keys(parent)
             paths = self._all_paths() if keys is None else self._paths_of(keys)
-            entries = self._entries(paths)
+            repository, prefix = self._repository, self._repository.prefix
             loose = Loose(repository.objects, objects.read)
-            trees = Trees(loose.tree, repository.object_format)
             root = None if head is None else _tree_in(head[1])
-            files = {prefix + path: entry for path, entry in entries.items()}
-            tree = trees.change(root, files)
+            trees = Trees(loose.tree, repository.object_format, root)
             position = Position(revision, parent or "", repository.config.fanout)
-            # The index takes longest: the rest is done meanwhile.
-            with self._staging(files, trees) as staging:
-                if not trees.differing:
+            # In a large store the trees take longest, and next to them the index.
+            with Aside(lambda: trees.open(prefix + path for path in paths)) as opening:
+                self._publish(keys or ())
+                files = {prefix + path: entry for path, entry in self._entries(paths).items()}
+                with (
+                    Aside(lambda: _changed_when(opening, trees, files)) as changing,
+                    self._staging(files, trees, changing) as staging,
+                ):
+                    tree = changing.wait()
+                    if not trees.differing:
+                        staging.wait()
+                        if parent is not None:
+                            self._remember(position)
+                        return None
+                    told = message if message is not None else self._told(trees, files)
+                    if self._plain:
+                        for name, raw in trees.new.items():
+                            loose.write_tree(name, raw)
+                    else:
+                        self._write_trees(trees)
+                    commit = self._make_commit(tree, parent, told)
                     staging.wait()
-                    if parent is not None:
-                        self._remember(position)
-                    return None
-                told = message if message is not None else self._told(trees, files)
-                if self._plain:
-                    for name, raw in trees.new.items():
-                        loose.write_tree(name, raw)
-                else:
-                    self._write_trees(trees)
-                commit = self._make_commit(tree, parent, told)
-                staging.wait()
-        finally:
-            objects.close()
         self._move_head(commit, parent, told)
         self._remember(replace(position, commit=commit))
         return commit
 
     def _staging(
-        self, files: Mapping[str, TreeEntry | None], trees: Trees
+        self, files: Mapping[str, TreeEntry | None], trees: Trees, changing: Aside[str]
     ) -> Running | Aside[None]:
         """Have git's index say the same as the commit, of these files."""
-        if self._plain:
-            return Aside(lambda: self._stage_here_or_there(files, trees))
-        return self._stage_there(files)
+        staging = Staging(self._repository, files, self._statuses)
+        if not self._plain:
+            changing.wait()  # nothing is staged where there can be no commit
+            return staging.there()
 
-    def _stage_here_or_there(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> None:
-        if not self._stage(files, trees):
-            with self._stage_there(files) as staging:
-                staging.wait()
+        def folders() -> Mapping[str, Ids]:
+            changing.wait()
+            return trees.folders
 
-    def _stage_there(self, files: Mapping[str, TreeEntry | None]) -> Running:
-        """Have git do it."""
-        prefix = self._repository.prefix
-        return self._git.start(
-            *("update-index", "--add", "--remove", "-z", "--stdin"),
-            feed=b"\0".join(os.fsencode(path[len(prefix) :]) for path in files),
-        )
-
-    def _stage(self, files: Mapping[str, TreeEntry | None], trees: Trees) -> bool:
-        """Change the index in place; False where git has to."""
-        staged: dict[bytes, Staged | None] = {}
-        prefix = self._repository.prefix
-        for path, entry in files.items():
-            status = self._statuses.get(path[len(prefix) :])
-            if entry is not None and (status is None or not stat.S_ISREG(status.st_mode)):
-                return False
-            mode = 0o100755 if status is not None and status.st_mode & 0o100 else 0o100644
-            new = None if entry is None or status is None else Staged(entry.id, status, mode)
-            staged[os.fsencode(path)] = new
-        folders = {
-            os.fsencode(path): Folder(*(None if id is None else bytes.fromhex(id) for id in ids))
-            for path, ids in trees.folders.items()
-        }
-        place, form = self._repository.index, self._repository.object_format
-        return exchange(place, lambda raw: changed(raw, form, staged, folders))
+        return Aside(lambda: staging.here_or_there(folders))
 
     @cached_property
     def _plain(self) -> bool:
@@ -308,18 +246,15 @@ class _Committing:
         return done.returncode == 0
 
     def _paths_of(self, keys: Iterable[Key]) -> list[str]:
-        """The files of these documents, once they are what the store has."""
-        published = False
-        paths = []
-        for key in sorted(keys):
-            path = self._repository.path_of(key)
-            if not published and not self._is_published(key, path):
-                self._backend.checkpoint()
-                published = True
-            paths.append(path)
-        return paths
+        return [self._repository.path_of(key) for key in sorted(keys)]
 
-    def _is_published(self, key: Key, path: str) -> bool:
+    def _publish(self, keys: Iterable[Key]) -> None:
+        """Have the files of these documents be what the store has."""
+        if not all(self._is_published(key) for key in keys):
+            self._backend.checkpoint()
+
+    def _is_published(self, key: Key) -> bool:
+        path = self._repository.path_of(key)
         entry = self._backend.get(key)
         raw = read_file(os.path.join(self._repository.root, path))
         if raw is None or entry is None:
@@ -459,6 +394,11 @@ def _folder(store: Store) -> str:
     if store.location == "memory:" or "://" in store.location:
         raise FilestoreError(f"{store.location} is in no folder that git could keep")
     return store.location
+
+
+def _changed_when(opening: Aside[None], trees: Trees, files: Mapping[str, TreeEntry | None]) -> str:
+    opening.wait()
+    return trees.change(files)
 
 
 def _tree_in(commit: bytes) -> str:

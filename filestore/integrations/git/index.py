@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from filestore.errors import StorageError
 
@@ -108,12 +108,12 @@ def changed(
     raw: bytes,
     object_format: str,
     files: Mapping[bytes, Staged | None],
-    folders: Mapping[bytes, Folder],
+    folders: Callable[[], Mapping[bytes, Folder]],
 ) -> Pieces | None:
     """The index with these paths put in, or taken out (None); None where only git can tell.
 
-    ``folders``: of each folder above them, by its path with a slash behind, what HEAD had
-    and what it will have.
+    ``folders`` gives of each folder above them, by its path with a slash behind, what HEAD had
+    and what it will have.  It is asked last, so that it may be worked out meanwhile.
     """
     try:
         return _Index(raw, object_format).changed(files, folders)
@@ -223,7 +223,7 @@ class _Index:
     # -- changing ---------------------------------------------------------------------
 
     def changed(
-        self, files: Mapping[bytes, Staged | None], folders: Mapping[bytes, Folder]
+        self, files: Mapping[bytes, Staged | None], folders: Callable[[], Mapping[bytes, Folder]]
     ) -> Pieces:
         edits: list[tuple[int, int, bytes]] = []
         more: dict[bytes, int] = {}
@@ -251,10 +251,16 @@ class _Index:
             parts += (view[kept:start], entry)
             kept = end
         parts.append(view[kept : self._end])
+        checksum = self._checksum()
+        for part in parts:
+            checksum.update(part)
+        known = folders()
         for name, content in self._extensions:
-            new = _with_folders(content, folders, more, self._size) if name == b"TREE" else content
-            parts.append(name + len(new).to_bytes(4, "big") + new)
-        return self._finished(parts)
+            new = _with_folders(content, known, more, self._size) if name == b"TREE" else content
+            part = name + len(new).to_bytes(4, "big") + new
+            checksum.update(part)
+            parts.append(part)
+        return [*parts, checksum.digest()]
 
     def _entry(self, path: bytes, staged: Staged) -> bytes:
         status = staged.status
@@ -284,14 +290,28 @@ class _Index:
         if any(name not in known for name, _ in self._extensions):
             raise _Cannot
 
-    def _finished(self, parts: Pieces) -> Pieces:
+    def _checksum(self) -> _Checksum:
         old = self._raw[self._last :]
         if not old.strip(b"\0"):
-            return [*parts, old]  # index.skipHash
-        total = hashlib.new(self._format, usedforsecurity=False)
-        for part in parts:
-            total.update(part)
-        return [*parts, total.digest()]
+            return _NoChecksum(old)  # index.skipHash
+        return hashlib.new(self._format, usedforsecurity=False)
+
+
+class _Checksum(Protocol):
+    def update(self, content: bytes | memoryview, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class _NoChecksum:
+    def __init__(self, zeros: bytes) -> None:
+        self._zeros = zeros
+
+    def update(self, content: bytes | memoryview, /) -> None:
+        pass
+
+    def digest(self) -> bytes:
+        return self._zeros
 
 
 def _count(more: dict[bytes, int], path: bytes, number: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.errors import Closed
 from filestore.integrations.git.run import GitError, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from filestore.integrations.git.run import Git
 
 TREE: Final = "40000"
@@ -109,23 +111,12 @@ def _tree_entry(size: int) -> re.Pattern[bytes]:
     return re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{%d})" % size, re.DOTALL)
 
 
-def patched(raw: bytes, changes: dict[str, TreeEntry | None], size: int) -> bytes:
-    """The tree object with these names put in or taken out (None)."""
-    edits = {name.encode("utf-8", "surrogateescape"): change for name, change in changes.items()}
-    parts: list[bytes] = []
-    kept = 0
-    for start, end, name, mode in sorted(_places(raw, set(edits), size)):
-        change = edits[name]
-        parts.append(raw[kept:start])
-        # A name that goes on as what it was, a file or a folder, keeps its place.
-        if change is not None and (change.mode == TREE) == (mode == TREE.encode()):
-            parts.append(_encoded(name, change))
-            del edits[name]
-        kept = end
-    parts.append(raw[kept:])
-    rest = b"".join(parts)
-    new = sorted((_order(name, change), name, change) for name, change in edits.items() if change)
-    return _inserted(rest, new, size) if new else rest
+class Place(NamedTuple):
+    """Where a name stands in a tree object, from its mode to behind its object's name."""
+
+    start: int
+    end: int
+    entry: TreeEntry
 
 
 _CERTAIN: Final = 12
@@ -133,32 +124,30 @@ _CERTAIN: Final = 12
 
 _MODES: Final = frozenset({b"100644", b"100755", b"100664", b"40000", b"120000", b"160000"})
 
-_Place: TypeAlias = "tuple[int, int, bytes, bytes]"
-"""From a mode to behind its object's name; the name, the mode."""
 
-
-def _places(raw: bytes, names: set[bytes], size: int) -> list[_Place]:
-    """Where each name that is there stands."""
-    if min(map(len, names), default=0) >= _CERTAIN:
+def places(raw: bytes, names: Iterable[str], size: int) -> dict[str, Place]:
+    """Where some names of a tree object stand, those that are there."""
+    wanted = {_raw(name): name for name in names}
+    if min(map(len, wanted), default=0) >= _CERTAIN:
         # A folder of 100,000 documents takes long to read, and is quick to search.
-        found: list[_Place] = []
+        found: dict[str, Place] = {}
         at = 0
-        for name in sorted(names):  # as they stand there, folders maybe not
+        for name in sorted(wanted):  # as they stand there, folders maybe not
             place = _place(raw, name, size, at) or _place(raw, name, size, 0)
             if place is None:
                 break
-            found.append(place)
-            at = place[1]
+            found[wanted[name]] = place
+            at = place.end
         else:
             return found
-    return [
-        (found.start(), found.end(), found[2], found[1])
-        for found in _tree_entry(size).finditer(raw)
-        if found[2] in names
-    ]
+    return {
+        wanted[name]: _found(raw, each.start(), each.end(), size, each[1])
+        for each in _tree_entry(size).finditer(raw)
+        if (name := each[2]) in wanted
+    }
 
 
-def _place(raw: bytes, name: bytes, size: int, start: int) -> _Place | None:
+def _place(raw: bytes, name: bytes, size: int, start: int) -> Place | None:
     """Where a name surely stands: between a mode and a zero, behind another object's name."""
     at = raw.find(b" %s\0" % name, start)
     if at < 0:
@@ -167,8 +156,42 @@ def _place(raw: bytes, name: bytes, size: int, start: int) -> _Place | None:
         begin = at - length
         mode = raw[max(begin, 0) : at]
         if begin >= 0 and mode in _MODES and (begin == 0 or raw[begin - size - 1] == 0):
-            return begin, at + len(name) + 2 + size, name, mode
+            return _found(raw, begin, at + len(name) + 2 + size, size, mode)
     return None
+
+
+def _found(raw: bytes, start: int, end: int, size: int, mode: bytes) -> Place:
+    return Place(start, end, TreeEntry(mode.decode(), raw[end - size : end]))
+
+
+def patched(
+    raw: bytes, changes: Mapping[str, TreeEntry | None], there: Mapping[str, Place], size: int
+) -> bytes:
+    """The tree object with these names put in or taken out (None).
+
+    ``there``: where those of them stand that are there, see :func:`places`.
+    """
+    rest = dict(changes)
+    parts: list[bytes | memoryview] = []
+    view, kept = memoryview(raw), 0  # what is kept of 100,000 names is copied once
+    for place, name in sorted((there[name], name) for name in changes if name in there):
+        change = changes[name]
+        parts.append(view[kept : place.start])
+        # A name that goes on as what it was, a file or a folder, keeps its place.
+        if change is not None and (change.mode == TREE) == (place.entry.mode == TREE):
+            parts.append(_encoded(_raw(name), change))
+            del rest[name]
+        kept = place.end
+    parts.append(view[kept:])
+    kept_ones = b"".join(parts)
+    new = sorted(
+        (_order(_raw(name), change), _raw(name), change) for name, change in rest.items() if change
+    )
+    return _inserted(kept_ones, new, size) if new else kept_ones
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _inserted(raw: bytes, new: list[tuple[bytes, bytes, TreeEntry]], size: int) -> bytes:
@@ -198,12 +221,3 @@ def _order(name: bytes, entry: TreeEntry | None) -> bytes:
 
 def _encoded(name: bytes, entry: TreeEntry) -> bytes:
     return entry.mode.encode() + b" " + name + b"\0" + entry.id
-
-
-def pick(raw: bytes, names: set[str], size: int) -> dict[str, TreeEntry]:
-    """Some names of a tree object, without a look at the others."""
-    wanted = {name.encode("utf-8", "surrogateescape"): name for name in names}
-    return {
-        wanted[name]: TreeEntry(mode.decode(), raw[end - size : end])
-        for _, end, name, mode in _places(raw, set(wanted), size)
-    }

@@ -3,75 +3,106 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from filestore.integrations.git.objects import TREE, TreeEntry, patched, pick
+from filestore.integrations.git.objects import TREE, Place, TreeEntry, patched, places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from filestore.model import Commit, Key
+
+Ids: TypeAlias = "tuple[str | None, str | None]"
+"""A tree's name before and after; None for none."""
 
 _NAMED: Final = 3
 _REASONS: Final = 20
 
 
+@dataclass(slots=True)
+class _Folder:
+    """A folder that leads to files, as its tree object has it; ``tree`` None: there is none."""
+
+    tree: str | None
+    raw: bytes
+    there: dict[str, Place]
+    below: dict[str, _Folder]
+
+
 class Trees:
     """The tree objects that lead from a new root to changed files.
 
-    ``read`` gives the content of a tree object that is there, by its name in hex.
+    ``read`` gives the content of a tree object that is there, by its name in hex; ``root`` is
+    the root's, None for none.  First :meth:`open`, with the paths that may change,
+    then :meth:`change`.
     """
 
-    def __init__(self, read: Callable[[str], bytes], object_format: str) -> None:
+    def __init__(self, read: Callable[[str], bytes], object_format: str, root: str | None) -> None:
         self._read = read
         self._format = object_format
         self._size = hashlib.new(object_format, usedforsecurity=False).digest_size
+        self._top = _Folder(root, b"", {}, {})
         self.new: dict[str, bytes] = {}  # to be written, by name
         # Of each folder above the files, with a slash behind, its tree before and after.
-        self.folders: dict[str, tuple[str | None, str | None]] = {}
+        self.folders: dict[str, Ids] = {}
         # The paths that are not so already, and whether they were there.
         self.differing: dict[str, bool] = {}
 
-    def change(self, root: str | None, files: Mapping[str, TreeEntry | None]) -> str:
+    def open(self, paths: Iterable[str]) -> None:
+        """Read the trees that lead to these paths.  Raises what ``read`` raises."""
+        self._top = self._opened(self._top.tree, paths)
+
+    def _opened(self, tree: str | None, paths: Iterable[str]) -> _Folder:
+        here: set[str] = set()
+        below: dict[str, list[str]] = {}
+        for path in paths:
+            name, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(name, []).append(rest)
+            else:
+                here.add(name)
+        raw = b"" if tree is None else self._read(tree)
+        there = places(raw, {*below, *here}, self._size)
+        folders = {}
+        for name, inside in below.items():
+            place = there.get(name)
+            is_folder = place is not None and place.entry.mode == TREE
+            id = place.entry.id.hex() if place is not None and is_folder else None
+            folders[name] = self._opened(id, inside)
+        return _Folder(tree, raw, there, folders)
+
+    def change(self, files: Mapping[str, TreeEntry | None]) -> str:
         """The name of the root tree with these files put in or taken out (None)."""
-        raw = self._changed(None if root is None else self._read(root), files, "")
+        raw = self._changed(self._top, files, "")
         name = self._named(raw)
-        self.folders[""] = root, name
+        self.folders[""] = self._top.tree, name
         return name
 
-    def _changed(
-        self, old: bytes | None, files: Mapping[str, TreeEntry | None], above: str
-    ) -> bytes:
-        here: dict[str, TreeEntry | None] = {}
+    def _changed(self, folder: _Folder, files: Mapping[str, TreeEntry | None], above: str) -> bytes:
+        edits: dict[str, TreeEntry | None] = {}
         below: dict[str, dict[str, TreeEntry | None]] = {}
         for path, entry in files.items():
             name, slash, rest = path.partition("/")
             if slash:
                 below.setdefault(name, {})[rest] = entry
-            else:
-                here[name] = entry
-        raw = old or b""
-        there = pick(raw, {*below, *here}, self._size)
-        edits: dict[str, TreeEntry | None] = {}
-        for name, entry in here.items():
-            was = there.get(name)
+                continue
+            place = folder.there.get(name)
+            was = None if place is None else place.entry
             if entry is not None and was is not None and was.mode == "100755":
                 entry = TreeEntry(was.mode, entry.id)  # noqa: PLW2901  (as git has it)
             if entry != was:
                 edits[name] = entry
                 self.differing[above + name] = was is not None
         for name, inside in below.items():
-            folder = there.get(name)
-            is_folder = folder is not None and folder.mode == TREE
-            before = self._read(folder.id.hex()) if folder is not None and is_folder else None
-            after = self._changed(before, inside, f"{above}{name}/")
-            tree = folder.id.hex() if folder is not None and is_folder else None
-            becomes = tree
-            if after != (before or b""):
+            one = folder.below[name]
+            after = self._changed(one, inside, f"{above}{name}/")
+            becomes = one.tree
+            if after != one.raw:
                 becomes = self._named(after) if after else None
                 edits[name] = TreeEntry(TREE, bytes.fromhex(becomes)) if becomes else None
-            self.folders[f"{above}{name}/"] = tree, becomes
-        return patched(raw, edits, self._size) if edits else raw
+            self.folders[f"{above}{name}/"] = one.tree, becomes
+        return patched(folder.raw, edits, folder.there, self._size) if edits else folder.raw
 
     def _named(self, raw: bytes) -> str:
         total = hashlib.new(self._format, b"tree %d\0" % len(raw), usedforsecurity=False)
