@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
+import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 import filestore
 from filestore.integrations.git import commits, staging, tree
-from filestore.integrations.git.objects import TREE, TreeEntry, entries, patched, places
+from filestore.integrations.git.objects import TREE, Objects, TreeEntry, entries, patched, places
 from filestore.integrations.git.run import Git, GitError
 from tests.git.work import Work, make
 
@@ -284,6 +287,27 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
     assert in_commit(work) == ["M\tvolumes/a.json", "A\tvolumes/b.json"]
 
 
+@pytest.mark.parametrize("fsync", ["none", "loose-object"])
+def test_where_the_system_gives_no_threads_all_is_done_in_turn(
+    work: Work, fsync: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.git("config", "core.fsync", fsync)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with opened(work) as store:
+        store["volumes"]["a"] = {"size": 1}
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            store.git.commit()
+            store["volumes"]["a"] = {"size": 2}
+            store["volumes"]["b"] = {"size": 2}
+            store.git.commit()
+    clean(work)
+    assert in_commit(work) == ["M\tvolumes/a.json", "A\tvolumes/b.json"]
+
+
 def test_of_two_that_commit_at_once_none_is_lost(work: Work) -> None:
     with opened(work) as one, opened(work) as other:
         one["volumes"]["a"] = {"by": "one"}
@@ -430,6 +454,25 @@ class TestKindsOfRepositories:
                 store.git.commit()
             with pytest.raises(GitError, match="git init"):
                 store.at(git="HEAD")
+
+    def test_a_git_that_ends_with_a_question_unread_is_told_and_let_go(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fake = tmp_path / "bin" / "git"
+        fake.parent.mkdir()
+        fake.write_text(
+            "#!/bin/sh\nexec 0<&-\n: > deaf\nwhile [ ! -e asked ]; do sleep 0.01; done\n"
+        )
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+        objects = Objects(Git(str(tmp_path)))
+        objects._running()
+        while not (tmp_path / "deaf").exists():
+            time.sleep(0.01)
+        with pytest.raises(GitError, match="ended"):
+            objects.find("HEAD")
+        (tmp_path / "asked").touch()
+        objects.close()
 
     def test_no_folder(self) -> None:
         with filestore.open("memory:") as store, pytest.raises(filestore.FilestoreError):

@@ -109,15 +109,14 @@ class Running:
         self._arguments = arguments
         # In a thread: what it reads may be more than a pipe holds.
         self._told: tuple[bytes, bytes] = (b"", b"")
-        self._thread = threading.Thread(target=self._communicate, args=(feed,), daemon=True)
-        self._thread.start()
+        self._end = _aside(lambda: self._communicate(feed))
 
     def _communicate(self, feed: bytes) -> None:
         self._told = self._process.communicate(feed)
 
     def wait(self) -> None:
         """Wait for its end.  Raises GitError where it failed."""
-        self._thread.join()
+        self._end()
         if self._process.returncode:
             raise GitError(refusal(self._arguments, self._told[1]))
 
@@ -125,7 +124,7 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join()
+        self._end()
 
 
 class Aside(Generic[T]):
@@ -135,8 +134,7 @@ class Aside(Generic[T]):
         self._call = call
         self._told: T | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._end = _aside(self._run)
 
     def _run(self) -> None:
         try:
@@ -146,7 +144,7 @@ class Aside(Generic[T]):
 
     def wait(self) -> T:
         """Wait for its end; what it returned.  Raises what it raised."""
-        self._thread.join()
+        self._end()
         if self._error is not None:
             raise self._error
         return cast("T", self._told)
@@ -155,7 +153,18 @@ class Aside(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join()
+        self._end()
+
+
+def _aside(work: Callable[[], None]) -> Callable[[], None]:
+    """Work in a thread of its own, or at once where there can be none; what waits for its end."""
+    thread = threading.Thread(target=work, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the system gives no more threads
+        work()
+        return lambda: None
+    return thread.join
 
 
 def environment() -> dict[str, str]:
