@@ -225,7 +225,8 @@ class Backend(Protocol):
         """The commits after ``since`` that are still kept, in order.
 
         With a ``key``: those that changed that document, each with that one op alone.  Their
-        cost grows with their number, not with how much else was committed.
+        cost grows with their number, not with how much else was committed.  Raises HistoryGone
+        where some are dropped meanwhile that follow one that was told.
         """
 
     def subscribe(self, observer: Callable[[Sequence[Commit] | None], None]) -> Callable[[], None]:

@@ -286,7 +286,8 @@ class Store(Closing):
 
         ``collection`` and ``id`` keep to the documents so named.  Ends with the newest commit;
         begin again after the last change's revision, or use :meth:`watch`.  Commits that the
-        store no longer keeps are left out: the first revision tells.
+        store no longer keeps are left out: the first revision tells.  Raises HistoryGone where
+        commits are dropped that follow one that was told already: begin again.
         """
         key = Key(collection, id) if collection is not None and id is not None else None
         return (

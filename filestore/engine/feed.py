@@ -11,7 +11,7 @@ from filestore.engine.history import History
 from filestore.engine.journal import Journal
 from filestore.engine.state import Mark
 from filestore.engine.tree import storage_error
-from filestore.errors import Corrupt
+from filestore.errors import Corrupt, HistoryGone
 from filestore.model import only
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ class Feed:
             return end, None
 
     def changes(self, since: int, key: Key | None = None) -> Iterator[Commit]:
-        """The commits after a revision that the journal still keeps."""
+        """The commits after a revision that the journal still keeps.
+
+        Raises HistoryGone where some are dropped that come after one that was told.
+        """
         self._reads.catch_up()
         end, overlay = self._end()
         if overlay is not None:
@@ -85,22 +88,44 @@ class Feed:
                     if told.ops:
                         yield told
             return
-        if end.revision <= since:
-            return
         if key is not None:
             self._ground.layout.path(key)  # raises InvalidKey
+        at = since
+        while at < end.revision:
             try:
-                yield from self._history.commits(key, since, end)
-            except OSError as error:
+                for commit in self._kept(at, end, key):
+                    at = commit.revision
+                    yield commit
+                return
+            except (Corrupt, OSError) as error:
+                at = self._dropped(since, at, error)
+
+    def _dropped(self, since: int, at: int, error: Corrupt | OSError) -> int:
+        """Up to where the journal was trimmed since somebody began to read it after ``at``.
+
+        Raises HistoryGone if he was told of anything by then; the error if it is not to blame.
+        """
+        horizon = self.horizon
+        if horizon <= at:
+            if isinstance(error, OSError):
                 raise storage_error(error, self._ground.layout.journal, None) from error
+            raise error
+        if at > since:
+            raise HistoryGone(
+                f"{self._ground.layout.root}: the commits after revision {at} were dropped while "
+                f"they were read; {horizon} is the oldest revision that can be gone back to",
+                revision=horizon,
+            ) from error
+        return horizon
+
+    def _kept(self, since: int, end: Mark, key: Key | None) -> Iterator[Commit]:
+        if key is not None:
+            yield from self._history.commits(key, since, end)
             return
         journal = Journal(self._ground.fs, self._ground.layout, self._ground.config.id)
         try:
-            start = _start(journal, since)
-            for commit, _ in journal.read(start, end):
+            for commit, _ in journal.read(_start(journal, since), end):
                 yield commit
-        except OSError as error:
-            raise storage_error(error, self._ground.layout.journal, None) from error
         finally:
             journal.close()
 
