@@ -93,10 +93,11 @@ class Swap:
     ``base``: the file that it replaces, None where there was none.  ``number`` tells where it
     is staged, None before (a bulk commit's names would take more than its paths); ``fd`` is that
     file, open until it has its name, else -1; ``stamp`` and ``inode`` are the file's
-    modification time and inode as it was staged, where it was looked at.
+    modification time and inode as it was staged, where it was looked at; ``aged``: its clock
+    had ticked since, before anybody else knew its name.
     """
 
-    __slots__ = ("after", "base", "fd", "inode", "key", "number", "path", "stamp")
+    __slots__ = ("aged", "after", "base", "fd", "inode", "key", "number", "path", "stamp")
 
     def __init__(
         self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
@@ -109,6 +110,7 @@ class Swap:
         self.fd = -1
         self.stamp = 0
         self.inode = 0
+        self.aged = False
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -374,6 +376,8 @@ class Tree:
         if swap.number is None:
             return self._take_away(swap)
         tmp = self._staged(swap, swap.number)
+        if swap.fd < 0:
+            swap.aged = self._stamps.fine or swap.stamp < coarse_time_ns()
         if base is not None and self._exchange:
             try:
                 fs.exchange(tmp, path)
@@ -440,7 +444,8 @@ class Tree:
 
         The status is that of the new file itself, whoever may have taken its
         name since.  Where stamps are fine, it is that of what was staged if the modification
-        time is: it was seen when the file had no name yet that anybody knew.
+        time is: it was seen when the file had no name yet that anybody knew.  Elsewhere an edit
+        may have the stamp of the renaming.
         """
         fd, after = swap.fd, swap.after
         if fd < 0:
@@ -450,18 +455,15 @@ class Tree:
         try:
             if after is None or not ours:
                 return None
-            before = coarse_time_ns()
             status = self._fs.fstat(fd)
         finally:
             self._fs.close(fd)
         changed = status.st_ctime_ns
         after.signature = (status.st_mtime_ns, changed, status.st_ino, status.st_size)
-        if (stamps := self._stamps).fine:
-            after.racy = status.st_mtime_ns != swap.stamp
-        else:
-            after.racy = changed >= before
-            if stamps.wanted:
-                stamps.saw(changed, coarse_time_ns())
+        stamps = self._stamps
+        after.racy = not stamps.fine or status.st_mtime_ns != swap.stamp
+        if stamps.wanted and not stamps.fine:
+            stamps.saw(changed, coarse_time_ns())
         return after
 
     def _settle_closed(self, swap: Swap) -> FileEntry | None:
@@ -473,7 +475,6 @@ class Tree:
         after = swap.after
         if after is None or not swap.inode:
             return None
-        before = coarse_time_ns()
         try:
             signature = signature_of(self._fs.lstat(swap.path))
         except OSError:
@@ -481,7 +482,7 @@ class Tree:
         if (signature[0], signature[2]) != (swap.stamp, swap.inode):
             return None
         after.signature = signature
-        after.racy = not self._stamps.fine and swap.stamp >= before
+        after.racy = not swap.aged
         return after
 
     def discard(self, tmp: str) -> None:

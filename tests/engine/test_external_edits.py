@@ -179,12 +179,14 @@ def test_what_the_recorder_wrote_is_not_read_by_the_next(
     monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
     monkeypatch.setattr("filestore.engine.ledger.coarse_time_ns", lambda: later)
     tree, recorder = ground.backend._ground.tree, ground.backend._recorder
+    tree._stamps.fine = True
     swap_in = tree.swap_in
 
     def edited_at_once(swap: Swap) -> tuple[str | None, bool]:
         published = swap_in(swap)
         if swap.key.id == "70":
             ground.path(swap.key).write_text('{"n":"N"}')
+            os.utime(ground.path(swap.key), ns=(later, later))
         elif swap.key.id in {"3", "71"}:
             ground.path(swap.key).unlink()
         return published
@@ -228,7 +230,7 @@ def test_an_event_of_what_a_bulk_commit_published_is_no_edit(
     ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(400)])
     reads, edited = ground.backend._reads, []
     reads.edited = edited.append
-    key, other, gone = (Key("volumes", id) for id in ("7", "8", "9"))
+    key, other, gone = (Key("volumes", id) for id in ("70", "80", "90"))
     ground.edit(other, n="edited")
     ground.path(gone).unlink()
     assert reads.suspect(key, touched=False) == (None, True)

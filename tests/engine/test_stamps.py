@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,7 @@ class Editing(FileSystem):
     """Somebody edits a document in place, to the same size, as soon as it has its name."""
 
     edit: bytes | None = None
+    same_tick = False  # whether the edit has the modification time of what it changes
 
     def rename_new(self, source: str, target: str) -> None:
         super().rename_new(source, target)
@@ -77,9 +79,12 @@ class Editing(FileSystem):
         self._edit(other)
 
     def _edit(self, path: str) -> None:
-        if self.edit is not None:
+        if self.edit is not None and path.endswith("/a.json"):
             edit, self.edit = self.edit, None
+            was = os.stat(path).st_mtime_ns
             _overwrite(path, edit)
+            if self.same_tick:
+                os.utime(path, ns=(was, was))
 
 
 def _overwrite(path: str | Path, content: bytes) -> None:
@@ -144,6 +149,27 @@ def test_a_put_over_an_edit_right_after_a_commit_is_a_conflict(
         with pytest.raises(Conflict):
             backend.apply([Edit(A, canonical({"n": 999}))])
         assert read(backend) == canonical({"n": n + 1})
+    backend.close()
+
+
+@pytest.mark.parametrize("documents", [1, 40])
+def test_an_edit_in_the_tick_of_a_commit_is_noticed_where_stamps_are_coarse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int
+) -> None:
+    fs = Editing()
+    monkeypatch.setattr(fs, "mounts", Mounted("ext3").mounts)
+    backend = FileBackend(tmp_path / "store", fs=fs, background=False, durability="off")
+    now = time.time_ns()
+    keys = [A, *(Key("volumes", str(number)) for number in range(documents - 1))]
+    for key in keys:
+        backend.apply([Edit(key, canonical({"n": 100}))])
+    fs.edit, fs.same_tick = pretty(201), True
+    monkeypatch.setattr(  # the tick ends with the edit
+        "filestore.engine.tree.coarse_time_ns", lambda: now if fs.edit else now + 10**10
+    )
+    backend.apply([Edit(key, canonical({"n": 200})) for key in reversed(keys)])
+    assert fs.edit is None
+    assert read(backend) == canonical({"n": 201})
     backend.close()
 
 
