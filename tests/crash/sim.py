@@ -352,7 +352,9 @@ class RecordingFileSystem(FileSystem):
         return self._do("resolve", (path,), lambda: path, effect=False)
 
     def mounts(self) -> str:
-        return self._do("mounts", (), lambda: "", effect=False)
+        # A disk of its own kind: whether its stamps are fine is for the real ones to tell.
+        table = "22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n"
+        return self._do("mounts", (), lambda: table, effect=False)
 
     def refusal(self, folder: str) -> int:
         ask = super().refusal
