@@ -97,7 +97,7 @@ class Swap:
     had ticked since, before anybody else knew its name.
     """
 
-    __slots__ = ("aged", "after", "base", "fd", "inode", "key", "number", "path", "stamp")
+    __slots__ = ("after", "aged", "base", "fd", "inode", "key", "number", "path", "stamp")
 
     def __init__(
         self, key: Key, path: str, base: FileEntry | None, after: FileEntry | None = None
