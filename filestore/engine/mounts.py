@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+# Not by the codec for such escapes: Python would import it, maybe beside a fork.
+_ESCAPED: Final = re.compile(rb"\\([0-3][0-7]{2})")
+
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return bytes((int(escape[1], 8),))
+
 
 def kind_of(mounts: str, path: str) -> str:
     """The type of the file system; empty where ``mounts`` does not tell.
@@ -14,13 +24,10 @@ def kind_of(mounts: str, path: str) -> str:
         fields = left.split()
         if len(fields) < 5 or not right:
             continue
-        point = (
-            fields[4]
-            .encode("utf-8", "surrogateescape")
-            .decode("unicode_escape")
-            .encode("latin-1")
-            .decode("utf-8", "surrogateescape")
-        )
+        point = fields[4]
+        if "\\" in point:
+            raw = point.encode("utf-8", "surrogateescape")
+            point = _ESCAPED.sub(_byte, raw).decode("utf-8", "surrogateescape")
         inside = point in {"/", path} or path.startswith(f"{point}/")
         if inside and len(point) >= best:
             best, found = len(point), right.split()[0]

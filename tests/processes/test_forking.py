@@ -399,3 +399,48 @@ def test_a_fork_while_a_thread_of_the_store_imports_leaves_the_child_able_to(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+ALL_IMPORTS = """
+import sys, threading, time
+import filestore
+from filestore.importing import _under_way
+
+unguarded = []
+
+class Recording:
+    def find_spec(self, name, *_):
+        if threading.current_thread() is not threading.main_thread():
+            if not _under_way.lock._is_owned() and name != "logging":
+                unguarded.append(name)
+
+sys.meta_path.insert(0, Recording())
+path = sys.argv[1]
+until = time.monotonic() + 30
+
+def wait_for(condition):
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+with filestore.open(path) as store:
+    store["c"]["a"] = {"value": 1}
+    wait_for(lambda: store.stats()["watching"] and store.stats()["passes"])
+    with open(path + "/c/a.json", "w") as file:
+        file.write('{"value": 2}')
+    wait_for(lambda: store.revision == 2)
+    store["c"]["b"] = {"value": 3}
+    wait_for(lambda: store.stats()["checkpoint_revision"] == 3)
+assert not unguarded, unguarded
+"""
+
+
+def test_the_threads_of_a_store_import_nothing_that_a_fork_does_not_wait_for(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_IMPORTS, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
