@@ -65,7 +65,7 @@ def _names(volumes: dict[str, Document]) -> Iterator[Problem]:
             yield _problem(
                 "same-name",
                 Key(VOLUMES, id),
-                f"has the name {name!a}, which volumes/{other} has too: rename one of them",
+                f"has the name {name!r}, which volumes/{other} has too: rename one of them",
             )
 
 

@@ -68,3 +68,11 @@ def test_what_says_nothing_breaks_nothing(odd: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", [None, "", 7, ["db"]])
 def test_a_name_that_is_none_is_not_shared(name: Any) -> None:
     assert found({"volumes/v1": {"display_name": name}, "volumes/v2": {"display_name": name}}) == []
+
+
+def test_a_name_is_told_as_it_is_and_obeyed_by_no_terminal() -> None:
+    with filestore.open("memory:") as store:
+        store["volumes"].update({id: {"display_name": "büro\x1b[31m"} for id in ("v1", "v2")})
+        with store.snapshot() as view:
+            (problem,) = broken_rules(view)
+    assert "'büro\\x1b[31m'" in problem.message
