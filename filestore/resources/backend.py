@@ -161,9 +161,10 @@ class Backend(Scope):
     def volumes(self) -> list[of_volumes.Volume]:
         """Its volumes, loaded when they are first asked for."""
         if self._volumes is None:
-            self._volumes = self._plugin().get_volumes(backend_name=self.id)
+            volumes = self._plugin().get_volumes(backend_name=self.id)
             if self._whole:
-                load_children(self._volumes, self._plugin())
+                load_children(volumes, self._plugin())
+            self._volumes = volumes
         return self._volumes
 
     def volumes_filtered(
@@ -178,8 +179,7 @@ class Backend(Scope):
         """Read its volumes again, if they were loaded."""
         self._whole = False
         if self._volumes is not None:
-            self._volumes = None
-            self.volumes  # noqa: B018  # loads them
+            self._volumes = self._plugin().get_volumes(backend_name=self.id)
 
     def create_volume(
         self,

@@ -1,9 +1,8 @@
 """What drivers and plugins are handed: Cinder's objects, as far as they hold values.
 
-Cinder's field names, kinds and defaults (Volume 1.9, Snapshot 1.6, VolumeAttachment 1.3,
-VolumeType 1.3, QualityOfServiceSpecs 1.0).  The classes ending in ``Fields`` have the fields
-alone: a resource and its object inherit from the same one and share the values, so
-that what a driver assigns is what the resource has.
+Cinder's field names, kinds and defaults (Volume 1.9, Snapshot 1.6, VolumeAttachment 1.3).
+The classes ending in ``Fields`` have the fields alone: a resource and its object inherit from
+the same one and share the values, so that what a driver assigns is what the resource has.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from filestore.errors import InvalidDocument
 from filestore.masking import masked
-from filestore.resources.documents import fold_type, unfold_type, unreadable
 from filestore.resources.fields import (
     NONE,
     Boolean,
@@ -24,19 +22,16 @@ from filestore.resources.fields import (
     Specs,
     Text,
     TextMap,
-    Texts,
     Time,
     Tracked,
-    Unreadable,
     fields_of,
-    read_fields,
     write_fields,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping
 
-    from filestore.model import Document, Key
+    from filestore.model import Document
 
 _ATTACH: Final = (
     "attached",
@@ -295,90 +290,6 @@ class AttachmentFields(Fielded):
     updated_at = Time()
     deleted_at = Time()
     deleted = Boolean(default=False)
-
-
-class QualityOfServiceSpecs(Entity):
-    """The qos specs of a volume type."""
-
-    ovo_name = "QualityOfServiceSpecs"
-    version = "1.0"
-
-    id = Identity()
-    name = Text(nullable=False)
-    consumer = Choice("back-end", "front-end", "both", default="back-end", nullable=False)
-    specs = Specs()
-    created_at = Time()
-    updated_at = Time()
-    deleted_at = Time()
-    deleted = Boolean()
-
-
-class VolumeType(Entity):
-    """A volume's type: its extra specs and qos specs.  cinderlib gives each volume its own."""
-
-    ovo_name = "VolumeType"
-    version = "1.3"
-
-    id = Identity()
-    name = Text()
-    description = Text()
-    is_public = Boolean(default=True)
-    projects = Texts()
-    extra_specs = Specs()
-    qos_specs_id = Text()
-    created_at = Time()
-    updated_at = Time()
-    deleted_at = Time()
-    deleted = Boolean()
-
-    def __init__(self, tracked: Tracked, qos_specs: QualityOfServiceSpecs | None = None) -> None:
-        super().__init__(tracked)
-        self.qos_specs = qos_specs
-
-    @classmethod
-    def of_volume(
-        cls, volume_id: str, extra_specs: Mapping[str, Any] | None, qos_specs: Any
-    ) -> VolumeType:
-        """The type of a volume that has specs of its own: named after the volume."""
-        qos = None
-        if qos_specs:
-            qos = QualityOfServiceSpecs.make(id=volume_id, name=volume_id, specs=qos_specs)
-        values = new_values(
-            cls,
-            {
-                "id": volume_id,
-                "name": volume_id,
-                "extra_specs": extra_specs or {},
-                "qos_specs_id": None if qos is None else volume_id,
-            },
-        )
-        return cls(values, qos)
-
-    @classmethod
-    def stored(cls, key: Key, type_id: str, document: Any) -> VolumeType:
-        """The type that a volume's document has; ``key`` is the volume's.  Raises Corrupt."""
-        fields, nested = unfold_type(key, type_id, document)
-        try:
-            qos = None
-            if nested is not None:
-                nested.setdefault("consumer", "back-end")
-                values = read_fields(QualityOfServiceSpecs.fields, nested)
-                qos = QualityOfServiceSpecs(QualityOfServiceSpecs.blank(values))
-            return cls(cls.blank(read_fields(cls.fields, fields)), qos)
-        except Unreadable as error:
-            name = f"volume_type.{error.name}"
-            raise unreadable(key, name, error.value, error.reason) from error
-
-    def reset_changes(self) -> None:
-        """Take the type and its qos specs for unchanged."""
-        self.obj_reset_changes()
-        if self.qos_specs is not None:
-            self.qos_specs.obj_reset_changes()
-
-    def document(self) -> Document:
-        """What :meth:`stored` makes the type of."""
-        qos = self.qos_specs
-        return fold_type(set_fields(self), None if qos is None else set_fields(qos))
 
 
 def new_values(owner: type[Fielded], values: Mapping[str, Any]) -> Tracked:

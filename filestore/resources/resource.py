@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from contextlib import contextmanager
 from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from filestore.resources.scope import Scope, name_of
 from filestore.resources.shapes import shaped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from filestore.model import Document, Key
     from filestore.resources.backend import Backend
@@ -270,6 +271,7 @@ class NamedResource(Resource):
 
     display_name: Any
     display_description: Any
+    status: Any
 
     @classmethod
     def _named(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,6 +293,30 @@ class NamedResource(Resource):
         """What its user says of it; assign ``display_description`` to change it."""
         description: str | None = self.display_description
         return description
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Store it after the block, with status ``error`` where a driver fails in that."""
+        try:
+            yield
+        except Exception as error:
+            self.status = "error"
+            self._note(error)
+            raise
+        finally:
+            self.save()
+
+    @contextmanager
+    def _deleting(self) -> Iterator[None]:
+        """Take it for deleted after the block; store it where a driver fails in that."""
+        try:
+            yield
+            self.status = "deleted"
+        except Exception as error:
+            self.status = "error_deleting"
+            self.save()
+            self._note(error)
+            raise
 
     @property
     def name_in_storage(self) -> str:
@@ -327,7 +353,7 @@ class OfVolume(Resource):
         """Read it again, and its volume if that was loaded.  Raises NotFound if it is gone."""
         stored = self.get_by_id(self.id)
         if self._volume is not None:
-            stored.volume  # noqa: B018  # loads it
+            stored._volume = self.volume_class.get_by_id(stored.volume_id)
         vars(self).clear()
         vars(self).update(vars(stored))
         self._entity = None

@@ -147,16 +147,10 @@ class Snapshot(SnapshotFields, OfVolume, NamedResource):
     def create(self) -> None:
         """Have the driver make the snapshot, and store it, with status ``error`` if that fails."""
         backend = self._driven()
-        try:
+        with self._saving():
             update = backend._call("create_snapshot", self._ovo)
             self.status = "available"
             self._apply(update)
-        except Exception as error:
-            self.status = "error"
-            self._note(error)
-            raise
-        finally:
-            self.save()
 
     def delete(self) -> None:
         """Have the driver delete the snapshot, and forget it.
@@ -164,15 +158,9 @@ class Snapshot(SnapshotFields, OfVolume, NamedResource):
         When that fails it stays, with status ``error_deleting``.
         """
         backend = self._driven()
-        try:
+        with self._deleting():
             backend._call("delete_snapshot", self._ovo)
             self._plugin().delete_snapshot(self)
-            self.status = "deleted"
-        except Exception as error:
-            self.status = "error_deleting"
-            self.save()
-            self._note(error)
-            raise
         if self._volume is not None:
             self._volume._snapshot_removed(self)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from filestore.exception import (
     BackendNotFound,
-    InvalidDump,
     InvalidVolume,
     NotLocal,
     VolumeNotFound,
@@ -17,28 +16,23 @@ from filestore.resources import loading
 from filestore.resources.connection import Connection
 from filestore.resources.connector import get_connector_properties
 from filestore.resources.documents import VOLUMES, backend_of_host
-from filestore.resources.fields import Unreadable, read_fields
-from filestore.resources.objects import (
-    Entity,
-    QualityOfServiceSpecs,
-    VolumeFields,
-    VolumeType,
-    set_fields,
-)
+from filestore.resources.objects import VolumeFields
 from filestore.resources.resource import NamedResource, OfVolume, versioned
 from filestore.resources.scope import DEFAULT_PROJECT_ID, DEFAULT_USER_ID, Scope, name_of
 from filestore.resources.shapes import shaped
 from filestore.resources.snapshot import Snapshot
+from filestore.resources.volume_object import CONNECTIONS_OVO_FIELD, VolumeObject
+from filestore.resources.volume_type import VolumeType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from filestore.model import Document, Key
     from filestore.resources.backend import Backend
+    from filestore.resources.objects import Entity
     from filestore.resources.resource import Resource
 
 GB = 1024**3
-CONNECTIONS_OVO_FIELD = "volume_attachment"
 _LISTS = {
     "snapshots": ("SnapshotList", "1.0"),
     CONNECTIONS_OVO_FIELD: ("VolumeAttachmentList", "1.1"),
@@ -73,62 +67,6 @@ _NOT_COPIED = frozenset(
         "replication_driver_data",
     ]
 )
-
-
-class EntityList(list[Entity]):
-    """Objects; a list, and ``objects`` is that list, as in Cinder."""
-
-    @property
-    def objects(self) -> list[Entity]:
-        """The list itself."""
-        return self
-
-
-class VolumeObject(VolumeFields, Entity):
-    """A volume as drivers are handed it; ``name`` is the storage's."""
-
-    ovo_name = "Volume"
-    version = "1.9"
-
-    def __init__(self, volume: Volume) -> None:
-        super().__init__(volume._tracked)
-        self._cl_obj_ = volume
-
-    @property
-    def name_id(self) -> str:
-        """The id that :attr:`name` is made of."""
-        return self._name_id or self.id
-
-    @property
-    def name(self) -> str:
-        """What drivers call it."""
-        return f"volume-{self.name_id}"
-
-    @property
-    def volume_type(self) -> VolumeType | None:
-        """Its type; None when it has neither extra specs nor qos specs."""
-        return self._cl_obj_._volume_type
-
-    @volume_type.setter
-    def volume_type(self, value: VolumeType | None) -> None:
-        self._cl_obj_._volume_type = value
-
-    @property
-    def snapshots(self) -> EntityList:
-        """Its snapshots, loaded when they are first asked for."""
-        return EntityList(each._ovo for each in self._cl_obj_.snapshots)
-
-    @property
-    def volume_attachment(self) -> EntityList:
-        """Its connections, loaded when they are first asked for."""
-        return EntityList(each._ovo for each in self._cl_obj_.connections)
-
-    def obj_attr_is_set(self, name: str) -> bool:  # as it is inherited
-        if name == "snapshots":
-            return self._cl_obj_._snapshots is not None
-        if name == CONNECTIONS_OVO_FIELD:
-            return self._cl_obj_._connections is not None
-        return name == "volume_type" or super().obj_attr_is_set(name)
 
 
 class Volume(VolumeFields, NamedResource):
@@ -223,7 +161,8 @@ class Volume(VolumeFields, NamedResource):
         volume = cls.__new__(cls)
         volume._begin(backend, tracked)
         volume.local_attach = None
-        volume._volume_type = _loaded_type(data.get("volume_type"))
+        of_type = data.get("volume_type")
+        volume._volume_type = None if of_type is None else VolumeType.loaded(of_type)
         volume._snapshots = volume._connections = None
         found = data.get("snapshots")
         if found is not None:
@@ -320,7 +259,7 @@ class Volume(VolumeFields, NamedResource):
         fields["volume_type"] = None if found is None else found.document()
 
     def _add_others(self, data: Document, visited: set[int], simplified: bool) -> None:
-        data["volume_type"] = _type_primitive(self._volume_type)
+        data["volume_type"] = None if self._volume_type is None else self._volume_type.primitive()
         if simplified:
             return
         for field, children in (
@@ -348,18 +287,12 @@ class Volume(VolumeFields, NamedResource):
         backend = self._driven()
         self._volumes_inflight[self.id] = self
         try:
-            update = backend._call(method, self._ovo, *source)
-            self.status = "available"
-            self._apply(update)
-        except Exception as error:
-            self.status = "error"
-            self._note(error)
-            raise
+            with self._saving():
+                update = backend._call(method, self._ovo, *source)
+                self.status = "available"
+                self._apply(update)
         finally:
-            try:
-                self.save()
-            finally:
-                self._volumes_inflight.pop(self.id, None)
+            self._volumes_inflight.pop(self.id, None)
         backend._volume_created(self)
 
     def delete(self) -> None:
@@ -371,16 +304,10 @@ class Volume(VolumeFields, NamedResource):
         backend = self._driven()
         if self.snapshots:
             raise InvalidVolume(f"Cannot delete volume {self.id} with snapshots")
-        try:
+        with self._deleting():
             backend._call("delete_volume", self._ovo)
             self._plugin().delete_volume(self)
             backend._volume_removed(self)
-            self.status = "deleted"
-        except Exception as error:
-            self.status = "error_deleting"
-            self.save()
-            self._note(error)
-            raise
 
     def extend(self, size: int) -> int:
         """Have the driver make the volume larger; ``size`` in GB.  Returns the size in bytes.
@@ -390,17 +317,11 @@ class Volume(VolumeFields, NamedResource):
         backend = self._driven()
         self.previous_status = self.status
         self.status = "extending"
-        try:
+        with self._saving():
             backend._call("extend_volume", self._ovo, size)
             self.size = size
             self.status = self.previous_status
             self.previous_status = None
-        except Exception as error:
-            self.status = "error"
-            self._note(error)
-            raise
-        finally:
-            self.save()
         seen = None
         if self.status == "in-use" and self.local_attach is not None:
             seen = self.local_attach.extend()
@@ -565,41 +486,3 @@ def _pool_of(backend: Backend | str) -> str:
 def _others(one: Resource, resources: Iterable[Any]) -> list[Any]:
     """All of them but the one with this id, which need not be the same object."""
     return [each for each in resources if each.id != one.id]
-
-
-def _type_primitive(volume_type: VolumeType | None) -> Document | None:
-    if volume_type is None:
-        return None
-    data = set_fields(volume_type)
-    qos = volume_type.qos_specs
-    data["qos_specs_id"] = volume_type.qos_specs_id
-    data["qos_specs"] = (
-        None if qos is None else versioned(qos.ovo_name, qos.version, set_fields(qos))
-    )
-    return versioned(volume_type.ovo_name, volume_type.version, data)
-
-
-def _loaded_type(primitive: Any) -> VolumeType | None:
-    """The type that was dumped.  Raises InvalidDump."""
-    if primitive is None:
-        return None
-    data = loading.data_of(primitive, VolumeType.ovo_name, VolumeType.version)
-    nested = data.pop("qos_specs", None)
-    qos = None
-    try:
-        if nested is not None:
-            of_qos = loading.data_of(
-                nested, QualityOfServiceSpecs.ovo_name, QualityOfServiceSpecs.version
-            )
-            of_qos.pop("volume_types", None)
-            loading.only(of_qos, QualityOfServiceSpecs)
-            qos = QualityOfServiceSpecs(
-                QualityOfServiceSpecs.blank(read_fields(QualityOfServiceSpecs.fields, of_qos))
-            )
-        loading.only(data, VolumeType)
-        return VolumeType(VolumeType.blank(read_fields(VolumeType.fields, data)), qos)
-    except Unreadable as error:
-        raise InvalidDump(
-            f"a volume type in the dump: the field {error.name!r} cannot be"
-            f" {loading.shown(error.name, error.value)} ({error.reason})"
-        ) from error

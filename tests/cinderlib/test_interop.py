@@ -260,7 +260,7 @@ class TestDumps:
         from cinder import objects as ovos
         from oslo_versionedobjects import fields as ovo_fields
 
-        from filestore.resources import objects as ours
+        from filestore.resources import volume_type as ours
         from filestore.resources.connection import Connection
         from filestore.resources.snapshot import Snapshot
         from filestore.resources.volume import Volume
