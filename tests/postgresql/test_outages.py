@@ -180,7 +180,7 @@ def test_a_commit_whose_answer_is_lost_is_told_to_be_done(
     put(backend, A, 1)
     with backend.exclusive():
         put(backend, A, 2)
-        session = backend._writes._session
+        session = backend._writes._turn.session
         assert session is not None
         say = session._execute
 
@@ -205,7 +205,7 @@ def test_a_commit_that_did_not_come_through_is_told_to_be_lost(server: Server, u
     put(backend, A, 1)
     with pytest.raises(StorageError, match="nothing was written"), backend.exclusive():  # noqa: PT012
         put(backend, A, 2)
-        session = backend._writes._session
+        session = backend._writes._turn.session
         assert session is not None
         server.run(f"SELECT pg_terminate_backend({session.connection.get_backend_pid()})")
     assert value(backend, A) == 1

@@ -191,7 +191,7 @@ def test_durability_is_sqlites_synchronous(
 ) -> None:
     backend = SqlBackend(f"sqlite:///{tmp_path}/state.db", **options)  # type: ignore[arg-type]
     put(backend, A, 1)
-    session = backend._writes._session
+    session = backend._writes._turn.session
     assert session is not None
     assert session.ask("PRAGMA synchronous")[0] == synchronous
     assert session.ask("PRAGMA journal_mode")[0] == "wal"

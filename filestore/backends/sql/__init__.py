@@ -8,7 +8,8 @@
 ``sqlite``            what SQLite does in its own way: files, locks, durability
 ``postgresql``        what PostgreSQL does in its own way
 ``reads``             the cache, and how it stays current (C1)
-``writes``            the write lock, and a commit as one transaction (C2)
+``turn``              the transaction that is a writer's turn, and its connection
+``writes``            the write lock, and commits as one transaction (C2)
 ``inspection``        ``check`` and ``repair``
 ``backend``           the :class:`filestore.backend.Backend` made of these
 ====================  ==================================================================
