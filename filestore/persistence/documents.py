@@ -7,13 +7,14 @@ common: it knows documents (:mod:`filestore.resources.documents`) and no objects
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from filestore.collector import BULK, paused
 from filestore.errors import Conflict, NotFound
 from filestore.model import Key
 from filestore.resources.changes import merged, patch_of
 from filestore.resources.documents import (
+    CONNECTIONS,
     KEY_VALUES,
     UTC,
     VOLUMES,
@@ -24,11 +25,12 @@ from filestore.rewrite import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from contextlib import AbstractContextManager
     from typing import Any
 
     from filestore.model import Document
     from filestore.store import Store
+
+T = TypeVar("T")
 
 BACKEND_NAME: Final = "backend_name"
 _PRIVATE: Final = 0o600  # there are passwords among what is kept
@@ -45,6 +47,17 @@ class Documents:
         # Not a field of the documents, for it stands in the host, which people may edit.
         store.define(VOLUMES, BACKEND_NAME, backend_name_of, version="1")
         self.soft_deletes = soft_deletes
+
+    def resources(
+        self,
+        made: Callable[[Key, Document], T],
+        collection: str,
+        id: str | None,
+        **filters: str | None,
+    ) -> list[T]:
+        """What ``made`` makes of the documents that :meth:`find` finds."""
+        with paused(0 if id else BULK):  # making many would have the collector look at all of them
+            return [made(key, document) for key, document in self.find(collection, id, **filters)]
 
     def find(
         self, collection: str, id: str | None, **filters: str | None
@@ -142,23 +155,24 @@ class Documents:
             lambda before: merged(before, fields, assigned, inside),
         )
 
-    def delete(self, key: Key, marks: Document) -> dt.datetime:
-        """Delete a document, if it is there; returns the time that counts.
+    def delete(self, collection: str, id: str) -> dt.datetime:
+        """Delete a resource's document, if it is there; returns the time that counts.
 
-        With soft deletes it is marked instead, with ``marks`` and that time.
+        With soft deletes it is marked instead, and with that time.
         """
         when = dt.datetime.now(UTC)
         if not self.soft_deletes:
-            self.store[key.collection].pop(key.id, None)
+            self.store[collection].pop(id, None)
             return when
-        marks = {**marks, "deleted": True, "deleted_at": timestamp(when)}
+        status = "attach_status" if collection == CONNECTIONS else "status"
+        marks = {status: "deleted", "deleted": True, "deleted_at": timestamp(when)}
 
         def marked(document: Document | None) -> Document | None:
             if document is None or document.get("deleted"):
                 return document
             return {**document, **marks}
 
-        rewrite(self.store, key.collection, key.id, marked)
+        rewrite(self.store, collection, id, marked)
         return when
 
     def key_values(self, key: str | None) -> list[tuple[str, Any]]:
@@ -172,11 +186,6 @@ class Documents:
     def delete_key_value(self, key: str) -> None:
         """Delete a key-value, if it is there; for good, whatever ``soft_deletes`` says."""
         self.store[KEY_VALUES].pop(key, None)
-
-
-def reading(id: str | None) -> AbstractContextManager[None]:
-    """For finding and building resources: keeps the collector out, unless it is but one."""
-    return paused(0 if id else BULK)
 
 
 def permissions(file_mode: int | str | None) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from filestore.model import Key
 from filestore.persistence.base import PersistenceDriverBase
 from filestore.persistence.db import DB
-from filestore.persistence.documents import Documents, reading
+from filestore.persistence.documents import Documents
 from filestore.persistence.dumping import BitByBit
 from filestore.resources.connection import Connection
 from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
@@ -97,13 +97,9 @@ class StorePersistence(PersistenceDriverBase):
         volume_name: str | None = None,
         backend_name: str | None = None,
     ) -> list[Volume]:
-        with reading(volume_id):
-            return [
-                Volume._stored(key, document)
-                for key, document in self._documents.find(
-                    VOLUMES, volume_id, display_name=volume_name, backend_name=backend_name
-                )
-            ]
+        return self._documents.resources(
+            Volume._stored, VOLUMES, volume_id, display_name=volume_name, backend_name=backend_name
+        )
 
     def get_snapshots(  # as it is inherited
         self,
@@ -111,24 +107,20 @@ class StorePersistence(PersistenceDriverBase):
         snapshot_name: str | None = None,
         volume_id: str | None = None,
     ) -> list[Snapshot]:
-        with reading(snapshot_id):
-            return [
-                Snapshot._stored(key, document)
-                for key, document in self._documents.find(
-                    SNAPSHOTS, snapshot_id, display_name=snapshot_name, volume_id=volume_id
-                )
-            ]
+        return self._documents.resources(
+            Snapshot._stored,
+            SNAPSHOTS,
+            snapshot_id,
+            display_name=snapshot_name,
+            volume_id=volume_id,
+        )
 
     def get_connections(  # as it is inherited
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Connection]:
-        with reading(connection_id):
-            return [
-                Connection._stored(key, document)
-                for key, document in self._documents.find(
-                    CONNECTIONS, connection_id, volume_id=volume_id
-                )
-            ]
+        return self._documents.resources(
+            Connection._stored, CONNECTIONS, connection_id, volume_id=volume_id
+        )
 
     def get_key_values(self, key: str | None = None) -> list[KeyValue]:  # as it is inherited
         return [KeyValue(found, value) for found, value in self._documents.key_values(key)]
@@ -154,20 +146,19 @@ class StorePersistence(PersistenceDriverBase):
 
     def delete_volume(self, volume: Volume) -> None:
         """Delete a volume, if it is there."""
-        when = self._documents.delete(Key(VOLUMES, volume.id), {"status": "deleted"})
+        when = self._documents.delete(VOLUMES, volume.id)
         super().delete_volume(volume)
         _note_deletion(volume, when)
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
         """Delete a snapshot, if it is there."""
-        when = self._documents.delete(Key(SNAPSHOTS, snapshot.id), {"status": "deleted"})
+        when = self._documents.delete(SNAPSHOTS, snapshot.id)
         super().delete_snapshot(snapshot)
         _note_deletion(snapshot, when)
 
     def delete_connection(self, connection: Connection) -> None:
         """Delete a connection, if it is there."""
-        marks = {"attach_status": "deleted"}
-        when = self._documents.delete(Key(CONNECTIONS, connection.id), marks)
+        when = self._documents.delete(CONNECTIONS, connection.id)
         super().delete_connection(connection)
         _note_deletion(connection, when)
 

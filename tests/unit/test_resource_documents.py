@@ -47,7 +47,7 @@ def test_a_soft_delete_keeps_what_an_editor_did_meanwhile(
         documents = Documents(store, soft_deletes=True)
         store["volumes"]["v"] = {"id": "v", "size": 1}
         with edited_once(store, tmp_path, monkeypatch):
-            documents.delete(VOLUME, {"status": "deleted"})
+            documents.delete(*VOLUME)
         kept = store["volumes"]["v"]
         assert (kept["edited"], kept["deleted"], kept["status"]) == (True, True, "deleted")
 

@@ -31,7 +31,7 @@ import filestore
 from filestore.integrations.cinderlib import resources
 from filestore.integrations.cinderlib.database import Database
 from filestore.model import Key
-from filestore.persistence.documents import Documents, permissions, reading
+from filestore.persistence.documents import Documents, permissions
 from filestore.resources.changes import changed_fields
 from filestore.resources.documents import CONNECTIONS, SNAPSHOTS, VOLUMES
 
@@ -126,13 +126,13 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         backend_name: str | None = None,
     ) -> list[Any]:
         """The volumes that match every filter given; an empty filter is none."""
-        with reading(volume_id):
-            return [
-                resources.volume(key, document)
-                for key, document in self._documents.find(
-                    VOLUMES, volume_id, display_name=volume_name, backend_name=backend_name
-                )
-            ]
+        return self._documents.resources(
+            resources.volume,
+            VOLUMES,
+            volume_id,
+            display_name=volume_name,
+            backend_name=backend_name,
+        )
 
     def get_snapshots(
         self,
@@ -141,24 +141,21 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
         volume_id: str | None = None,
     ) -> list[Any]:
         """The snapshots that match every filter given; an empty filter is none."""
-        filters = {"display_name": snapshot_name, "volume_id": volume_id}
-        with reading(snapshot_id):
-            return [
-                resources.snapshot(key, document)
-                for key, document in self._documents.find(SNAPSHOTS, snapshot_id, **filters)
-            ]
+        return self._documents.resources(
+            resources.snapshot,
+            SNAPSHOTS,
+            snapshot_id,
+            display_name=snapshot_name,
+            volume_id=volume_id,
+        )
 
     def get_connections(
         self, connection_id: str | None = None, volume_id: str | None = None
     ) -> list[Any]:
         """The connections that match every filter given; an empty filter is none."""
-        with reading(connection_id):
-            return [
-                resources.connection(key, document)
-                for key, document in self._documents.find(
-                    CONNECTIONS, connection_id, volume_id=volume_id
-                )
-            ]
+        return self._documents.resources(
+            resources.connection, CONNECTIONS, connection_id, volume_id=volume_id
+        )
 
     def get_key_values(self, key: str | None = None) -> list[Any]:
         """The key-value of a key, or all of them."""
@@ -188,19 +185,19 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
 
     def delete_volume(self, volume: Any) -> None:
         """Delete a volume, if it is there."""
-        when = self._documents.delete(Key(VOLUMES, volume.id), {"status": "deleted"})
+        when = self._documents.delete(VOLUMES, volume.id)
         super().delete_volume(volume)
         self._note_deletion(volume, when)
 
     def delete_snapshot(self, snapshot: Any) -> None:
         """Delete a snapshot, if it is there."""
-        when = self._documents.delete(Key(SNAPSHOTS, snapshot.id), {"status": "deleted"})
+        when = self._documents.delete(SNAPSHOTS, snapshot.id)
         super().delete_snapshot(snapshot)
         self._note_deletion(snapshot, when)
 
     def delete_connection(self, connection: Any) -> None:
         """Delete a connection, if it is there."""
-        when = self._documents.delete(Key(CONNECTIONS, connection.id), {"attach_status": "deleted"})
+        when = self._documents.delete(CONNECTIONS, connection.id)
         super().delete_connection(connection)
         self._note_deletion(connection, when)
 
