@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.codec import etag_of
@@ -28,6 +29,7 @@ _CHEAP_ROWS: Final = 100_000  # a catalog of so many is quicker written than tho
 _SHARE: Final = 16  # so much of the catalog may be in memory only,
 _CLOSING_SHARE: Final = 256  # and so much be learnt again after opening
 _SAVE_REVISIONS: Final = 10_000
+_RETRY_SECONDS: Final = 60.0
 _MOST_UNSEEN: Final = 50_000
 _MUCH_NEWS: Final = 256  # more commits are not kept in memory until the next round
 
@@ -62,6 +64,7 @@ class Ledger:
         self.published: dict[str, Moves] = {}
         self._unseen: dict[str, Key] = {}
         self._saved = START
+        self._not_before = 0.0  # when saving may be tried again, by the steady clock
         self._unsubscribe: Callable[[], None] | None = None
         self._news: deque[Sequence[Commit] | None] = deque()
 
@@ -217,6 +220,8 @@ class Ledger:
         catalog = self.catalog
         if catalog is None or not catalog.complete:
             return False
+        if not closing and monotonic() < self._not_before:
+            return False
         moved = catalog.point.revision - self._saved.revision
         if not catalog.changes and not moved:
             return False
@@ -240,18 +245,23 @@ class Ledger:
         return self._saved.revision <= horizon + (catalog.point.revision - horizon) // 4
 
     def save(self) -> None:
-        """Put the catalog where the next recorder finds it, and go on from there."""
+        """Put the catalog where the next recorder finds it, and go on from there.
+
+        One that cannot be written is kept in memory.
+        """
         catalog = self.catalog
         assert catalog is not None
         self._see(catalog)
-        self._write(catalog)
+        if not self._write(catalog):
+            self._not_before = monotonic() + _RETRY_SECONDS
+            return
         table = self._table()
         point, complete = catalog.point, catalog.complete
         self.catalog = Catalog(table)
         self._saved = point
         if table is None or (table.point, table.complete) != (point, complete):
-            self.catalog = None  # not written, or removed at once: begin anew
+            self.catalog = None  # removed at once: begin anew
             self._lost()
 
-    def _write(self, catalog: Catalog) -> None:
-        self._shelf.save(_SAVED, catalog.encode(self._store, coarse_time_ns()))
+    def _write(self, catalog: Catalog) -> bool:
+        return self._shelf.save(_SAVED, catalog.encode(self._store, coarse_time_ns()))

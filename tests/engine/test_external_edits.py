@@ -22,10 +22,11 @@ from filestore.engine.verify import Verifier
 from filestore.engine.watcher import Watcher
 from filestore.errors import Conflict, Corrupt, StorageError
 from filestore.model import Edit, Key, Origin, stand_in
+from tests.engine.reading import keys_read
 from tests.processes.actors import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from filestore.engine.tree import Swap
     from filestore.model import Commit
@@ -159,16 +160,9 @@ def test_unchanged_documents_are_not_read(ground: Ground, monkeypatch: pytest.Mo
     ground.backend.rescan()
     ground.reopen()
     ground.edit(Key("volumes", "7"), n=8)
-    read: list[str] = []
-    load_many = ground.backend._ground.tree.load_many
-
-    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
-        read.extend(key.id for key, _ in wanted)
-        return load_many(wanted)
-
-    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
+    read = keys_read(ground.backend, monkeypatch)
     ground.backend.rescan()
-    assert set(read) == {"7"}
+    assert {key.id for key in read} == {"7"}
 
 
 @pytest.mark.parametrize("documents", [100, 400])
@@ -197,16 +191,9 @@ def test_what_the_recorder_wrote_is_not_read_by_the_next(
     recorder.resign(save=True)
     ground.edit(Key("volumes", "50"), n="edited")
     ground.reopen()
-    read: list[str] = []
-    load_many = ground.backend._ground.tree.load_many
-
-    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
-        read.extend(key.id for key, _ in wanted)
-        return load_many(wanted)
-
-    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
+    read = keys_read(ground.backend, monkeypatch)
     ground.backend.rescan()
-    assert set(read) == {"3", "50", "70", "71"}
+    assert {key.id for key in read} == {"3", "50", "70", "71"}
     assert [key for key, _, _ in ground.ops()] == [
         f"volumes/{id}" for id in ("3", "50", "70", "71")
     ]
@@ -267,16 +254,9 @@ def test_new_documents_are_read_once(ground: Ground, monkeypatch: pytest.MonkeyP
         ground.edit(Key("volumes", str(number)), n=number)
     later = time.time_ns() + 10**9
     monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
-    read: list[str] = []
-    load_many = ground.backend._ground.tree.load_many
-
-    def counted(wanted: Sequence[tuple[Key, str]]) -> Any:
-        read.extend(key.id for key, _ in wanted)
-        return load_many(wanted)
-
-    monkeypatch.setattr(ground.backend._ground.tree, "load_many", counted)
+    read = keys_read(ground.backend, monkeypatch)
     ground.backend.rescan()
-    assert sorted(read) == sorted(str(number) for number in range(20))
+    assert sorted(key.id for key in read) == sorted(str(number) for number in range(20))
 
 
 def test_what_many_documents_were_is_read_once_from_the_commit_that_has_them_all(
@@ -737,3 +717,20 @@ def test_a_handle_without_threads_does_not_stay_the_recorder(green_since: FileBa
     until(lambda: not green_since.stats()["recorder"])
     green_since.rescan()
     assert not green_since.stats()["recorder"]
+
+
+def test_a_catalog_that_cannot_be_saved_is_kept_and_not_tried_again_at_once(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, tries = ground.backend._recorder, []
+    ground.put(A, n=1)
+    recorder.round(idle=True)
+    monkeypatch.setattr(ground.backend._shelf, "save", lambda name, _: tries.append(name))
+    for n in range(3):
+        ground.put(Key("volumes", f"n{n}"), n=1)
+        recorder.round(idle=True)
+    assert tries == ["files"]
+    assert recorder.passes == 1
+    ground.edit(A, n=2)
+    ground.backend.rescan()
+    assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2})]

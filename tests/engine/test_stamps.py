@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,10 @@ from filestore.engine.fs import FileSystem
 from filestore.engine.stamps import Stamps
 from filestore.errors import Conflict
 from filestore.model import Edit, Key
+from tests.engine.reading import keys_read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 A = Key("volumes", "a")
@@ -106,11 +108,11 @@ def fs() -> Editing:
 
 
 @pytest.fixture
-def backend(tmp_path: Path, fs: Editing) -> FileBackend:
-    backend = FileBackend(tmp_path / "store", fs=fs, background=False, durability="off")
-    for n in range(100, 180):  # whatever is to be known of the stamps, is
-        backend.apply([Edit(A, canonical({"n": n}))])
-    return backend
+def backend(tmp_path: Path, fs: Editing) -> Iterator[FileBackend]:
+    with closing(FileBackend(tmp_path / "store", fs=fs, background=False, durability="off")) as b:
+        for n in range(100, 180):  # whatever is to be known of the stamps, is
+            b.apply([Edit(A, canonical({"n": n}))])
+        yield b
 
 
 def read(backend: FileBackend) -> bytes:
@@ -126,7 +128,6 @@ def test_an_edit_in_place_right_after_a_commit_is_noticed(
         backend.apply([Edit(A, canonical({"n": n}))])
         _overwrite(tmp_path / "store/volumes/a.json", pretty(n + 1))
         assert read(backend) == canonical({"n": n + 1})
-    backend.close()
 
 
 def test_an_edit_in_place_before_the_commit_has_returned_is_noticed(
@@ -137,7 +138,6 @@ def test_an_edit_in_place_before_the_commit_has_returned_is_noticed(
         backend.apply([Edit(A, canonical({"n": n}))])
         assert fs.edit is None
         assert read(backend) == canonical({"n": n + 1})
-    backend.close()
 
 
 def test_a_put_over_an_edit_right_after_a_commit_is_a_conflict(
@@ -149,7 +149,6 @@ def test_a_put_over_an_edit_right_after_a_commit_is_a_conflict(
         with pytest.raises(Conflict):
             backend.apply([Edit(A, canonical({"n": 999}))])
         assert read(backend) == canonical({"n": n + 1})
-    backend.close()
 
 
 @pytest.mark.parametrize("documents", [1, 40])
@@ -174,49 +173,25 @@ def test_an_edit_in_the_tick_of_a_commit_is_noticed_where_stamps_are_coarse(
 
 
 def test_the_recorder_does_not_read_what_its_handle_has_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: FileBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = FileBackend(tmp_path / "store", background=False, durability="off")
-    tree = backend._ground.tree
-    for n in range(100, 180):
-        backend.apply([Edit(A, canonical({"n": n}))])
     backend.rescan()
-    read: list[Key] = []
-    load_many = tree.load_many
-
-    def counted(wanted: Sequence[tuple[Key, str]]) -> object:
-        read.extend(key for key, _ in wanted)
-        return load_many(wanted)
-
-    monkeypatch.setattr(tree, "load_many", counted)
+    read = keys_read(backend, monkeypatch)
     keys = [Key("volumes", str(n)) for n in range(10)]
     for key in keys:
         backend.apply([Edit(key, canonical({"n": 1}))])
     backend.rescan()
-    assert set(keys) & set(read) == (set() if tree._stamps.fine else set(keys))
+    assert set(keys) & set(read) == (set() if backend._ground.tree._stamps.fine else set(keys))
     _overwrite(tmp_path / "store/volumes/3.json", b'{\n  "n": 2\n}\n')
     backend.rescan()
     assert [commit.ops[0].key for commit in backend.changes(backend.revision - 1)] == [keys[3]]
-    backend.close()
 
 
 def test_what_was_just_published_is_not_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: FileBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = FileBackend(tmp_path / "store", background=False, durability="off")
-    tree = backend._ground.tree
-    for n in range(100, 180):
-        backend.apply([Edit(A, canonical({"n": n}))])
-    read_files: list[str] = []
-    load = tree.load
-
-    def counted(key: Key, path: str) -> object:
-        read_files.append(path)
-        return load(key, path)
-
-    monkeypatch.setattr(tree, "load", counted)
+    read_again = keys_read(backend, monkeypatch)
     for n in range(200, 210):
         backend.apply([Edit(A, canonical({"n": n}))])
         assert read(backend) == canonical({"n": n})
-    assert bool(read_files) is not tree._stamps.fine  # older systems have to look
-    backend.close()
+    assert bool(read_again) is not backend._ground.tree._stamps.fine  # older systems have to look
