@@ -14,7 +14,7 @@ import filestore
 from filestore import Origin
 from filestore.engine import grouping
 from tests.git.work import Work, make
-from tests.processes.actors import Actor, state_of, until
+from tests.processes.actors import stage, state_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filestore import Store
+    from tests.processes.actors import Actor
 
 MANY = 150
 
@@ -49,15 +50,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Actor]]:
-    actors: list[Actor] = []
-
-    def begin(function: Callable[..., object], *args: Any) -> Actor:
-        actors.append(Actor(function, *args))
-        return actors[-1]
-
-    yield begin
-    for actor in actors:
-        actor.release()
+    with stage() as begin:
+        yield begin
 
 
 @dataclass

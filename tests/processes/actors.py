@@ -12,6 +12,7 @@ import signal
 import time
 import traceback
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filestore
@@ -20,7 +21,7 @@ from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -117,6 +118,20 @@ class Actor:
             self.kill()
         self.process.close()
         self._pipe.close()
+
+
+@contextmanager
+def stage() -> Iterator[Callable[..., Actor]]:
+    """What starts an actor; those that still run are killed at the end."""
+    actors: list[Actor] = []
+
+    def begin(function: Callable[..., object], *args: Any) -> Actor:
+        actors.append(Actor(function, *args))
+        return actors[-1]
+
+    yield begin
+    for actor in actors:
+        actor.release()
 
 
 def _act(

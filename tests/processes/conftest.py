@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes.actors import Actor
+from tests.processes.actors import stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.processes.actors import Actor
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Actor]]:
     """Start an actor; it is killed at the end of the test if it still runs."""
-    actors: list[Actor] = []
-
-    def begin(function: Callable[..., object], *args: Any) -> Actor:
-        actors.append(Actor(function, *args))
-        return actors[-1]
-
-    yield begin
-    for actor in actors:
-        actor.release()
+    with stage() as begin:
+        yield begin
 
 
 @pytest.fixture

@@ -355,13 +355,19 @@ def record_without_events(pipe: Connection, path: Path) -> None:
         assert pipe.recv() == "end"
 
 
-def test_a_rescan_returns_when_whoever_records_has_recorded_all(
-    path: Path, start: Callable[..., Actor]
-) -> None:
+@pytest.fixture
+def recorder(path: Path, start: Callable[..., Actor]) -> Actor:
+    """A process that records, of a store without documents."""
     filestore.open(path).close()
     (path / "volumes").mkdir()
-    recorder = start(record_without_events, path)
-    assert recorder.hear() == "open"
+    actor = start(record_without_events, path)
+    assert actor.hear() == "open"
+    return actor
+
+
+def test_a_rescan_returns_when_whoever_records_has_recorded_all(
+    path: Path, recorder: Actor
+) -> None:
     with filestore.open(path, watch=False) as store:
         for n in range(3):
             save_in_place(path / "volumes/a.json", {"n": n})
@@ -372,13 +378,7 @@ def test_a_rescan_returns_when_whoever_records_has_recorded_all(
     recorder.end()
 
 
-def test_a_rescan_says_when_whoever_records_does_not_answer(
-    path: Path, start: Callable[..., Actor]
-) -> None:
-    filestore.open(path).close()
-    (path / "volumes").mkdir()
-    recorder = start(record_without_events, path)
-    assert recorder.hear() == "open"
+def test_a_rescan_says_when_whoever_records_does_not_answer(path: Path, recorder: Actor) -> None:
     with filestore.open(path, watch=False, lock_timeout=0.1) as store:
         os.kill(recorder.process.pid or 0, signal.SIGSTOP)
         save_in_place(path / "volumes/a.json", {"n": 1})
