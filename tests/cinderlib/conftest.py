@@ -2,10 +2,11 @@
 
 import contextlib
 import pathlib
-import tomllib
 import warnings
 
 import pytest
+
+from tests.declared import declare
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -31,24 +32,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def entry_points(tmp_path_factory):
-    """A folder for ``sys.path`` that declares the entry points of pyproject.toml.
-
-    The tests run from the work tree; an installed filestore is the same distribution,
-    so the two declarations are one to importlib.
-    """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    folder = tmp_path_factory.mktemp("entry-points")
-    info = folder / f"{project['name']}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines.append(f"[{group}]")
-        lines.extend(f"{name} = {value}" for name, value in points.items())
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    """A folder for ``sys.path`` that declares the entry points of pyproject.toml."""
+    return declare(tmp_path_factory.mktemp("entry-points"))
 
 
 @pytest.fixture

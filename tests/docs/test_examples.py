@@ -17,13 +17,13 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import filestore
+from tests.declared import declare
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -193,29 +193,12 @@ def run_elsewhere(file: Path, mark: str, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", "".join(block.text for block, _ in pairs)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{entry_points(tmp_path)}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{declare(tmp_path / 'entry-points')}"},
         capture_output=True,
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "".join(printed(*pair) for pair in pairs)
-
-
-def entry_points(tmp_path: Path) -> Path:
-    """A folder for ``PYTHONPATH`` that declares what an installed filestore would."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    folder = tmp_path / "entry-points"
-    info = folder / f"{project['name']}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines.append(f"[{group}]")
-        lines.extend(f"{name} = {value}" for name, value in points.items())
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
