@@ -273,18 +273,21 @@ class _Pieces:
     def __init__(self) -> None:
         self.size = 0
         self._parts: list[memoryview | bytearray] = []
+        self._made: bytearray | None = None  # the last part, where it may grow
 
     def copy(self, data: memoryview) -> None:
         """Append what is not to change before it is written."""
         if data.nbytes:
             self._parts.append(data)
+            self._made = None
             self.size += data.nbytes
 
     def add(self, data: bytes) -> None:
         """Append what was made."""
-        if not self._parts or isinstance(self._parts[-1], memoryview):
-            self._parts.append(bytearray())
-        self._parts[-1] += data  # type: ignore[operator]  # it is the bytearray
+        if self._made is None:
+            self._made = bytearray()
+            self._parts.append(self._made)
+        self._made += data
         self.size += len(data)
 
     @property
