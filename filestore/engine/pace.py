@@ -25,18 +25,19 @@ class Pace:
 
     For the thread that is between :meth:`begin` and :meth:`end`; in all others, and while
     ``hurry`` is set because somebody waits for the work, a call costs next to nothing.
+    ``aside``: seconds of the processor that another thread worked to the same end.
     """
 
-    __slots__ = ("_all", "_own", "_until", "_wait", "hurry")
+    __slots__ = ("_all", "_aside", "_own", "_until", "_wait", "aside", "hurry")
 
     def __init__(self, wait: Callable[[float], object] = time.sleep) -> None:
         self._wait = wait
         self._until = math.inf
-        self._own = self._all = 0.0
+        self._own = self._all = self._aside = self.aside = 0.0
         self.hurry = False
 
     def begin(self) -> None:
-        self._own, self._all = time.thread_time(), time.process_time()
+        self._own, self._all, self._aside = time.thread_time(), time.process_time(), self.aside
         self._until = time.monotonic() + _SLICE_SECONDS
 
     def end(self) -> None:
@@ -46,7 +47,7 @@ class Pace:
         if time.monotonic() < self._until:
             return
         worked = time.thread_time() - self._own
-        others = time.process_time() - self._all - worked
+        others = time.process_time() - self._all - worked - (self.aside - self._aside)
         self.begin()
         if others > _BUSY * worked and not self.hurry:
             # What they do meanwhile is seen the next time.

@@ -414,6 +414,7 @@ class Watcher:
 
     def _hear(self, notices: Notices) -> tuple[bool, bool]:
         """Follow events; whether to go on listening, and whether there is more to hear at once."""
+        begun = time.thread_time()
         self._reads.hearing = True
         try:
             heard, more = notices.read()
@@ -421,6 +422,7 @@ class Watcher:
                 return False, False
         finally:
             self._reads.hearing = False
+            self._recorder.pace.aside += time.thread_time() - begun
         if not heard:
             try:
                 return self._look_at_root() == self._root_file, True

@@ -54,6 +54,20 @@ def test_it_waits_longer_than_it_worked_while_others_are_busy(clock: Clock) -> N
     assert len(clock.waits) == 2
 
 
+def test_a_thread_that_works_for_the_same_is_not_given_way_to(clock: Clock) -> None:
+    pace = Pace(clock.wait)
+    pace.aside = 1.0  # before
+    pace.begin()
+    clock.work(0.003, 0.001)
+    pace.aside += 0.001
+    pace()
+    assert clock.waits == []
+    clock.work(0.003, 0.002)
+    pace.aside += 0.001
+    pace()
+    assert clock.waits == [0.006]
+
+
 def test_a_short_piece_of_work_is_not_measured(clock: Clock) -> None:
     pace = Pace(clock.wait)
     pace.begin()
