@@ -138,6 +138,22 @@ class Recorder:
         since = old.since if old is not None else self._newest
         self._hints[name] = Hint(touched, being_written, since, was, now, moves)
 
+    def touched(self, names: Iterable[str]) -> None:
+        """Many files were written to, of which nothing was known.
+
+        As :meth:`hint` for each, with one hint for all: the collector would go through those of
+        a checkout over and over.
+        """
+        if not self._election.won:
+            return
+        self._newest = now = time.monotonic()
+        hints, same = self._hints, Hint(True, False, now, None, None, _NO_MOVES)
+        for name in names:
+            if name in hints:
+                self.hint(name, touched=True)
+            else:
+                hints[name] = same
+
     def noticed(self, was: FileEntry) -> None:
         """A read found a document that is not what it was."""
         self.hint(self._layout.name(was.path), touched=True, was=was)
@@ -232,7 +248,7 @@ class Recorder:
         if self.ledger.catalog is None:
             return 0.0
         ready, later = self._ripe()
-        self._verify(self._suspected(ready))
+        self._verify(self._suspected(self._taken(ready)))
         self._record()
         if idle:
             unproven, self._unproven = self._unproven, {}
@@ -319,19 +335,25 @@ class Recorder:
             state.ask(asked)
         return False
 
-    def _ripe(self) -> tuple[list[tuple[str, Hint]], float | None]:
-        """The hints to follow now, and in how many seconds there are more."""
-        hints = self._hints
+    def _ripe(self) -> tuple[list[str], float | None]:
+        """What to look at now for a hint, and in how many seconds there is more."""
         now, ready = time.monotonic(), []
         later: float | None = None
-        for name in list(hints):
-            hint = hints[name]
-            left = hint.since + _OPEN_SECONDS - now if hint.being_written else 0.0
+        for name, hint in list(self._hints.items()):
+            left = _unripe(hint, now)
             if left > 0:
                 later = left if later is None else min(later, left)
             else:
-                ready.append((name, hints.pop(name)))
+                ready.append(name)
         return ready, later
+
+    def _taken(self, names: Iterable[str]) -> Iterator[tuple[str, Hint]]:
+        """Those hints, each let go of just before it is followed."""
+        hints = self._hints
+        for name in names:
+            hint = hints.get(name)
+            if hint is not None and _unripe(hint, time.monotonic()) <= 0:
+                yield name, hints.pop(name)
 
     def _survey(self, catalog: Catalog, below: str, *, gone: bool) -> bool:
         """Compare a part of the tree with the catalog; False if it was ended before its end."""
@@ -397,10 +419,12 @@ class Recorder:
         """What going through the tree found to be another file than the catalog said then."""
         for name, known in differing:
             catalog = self.ledger.catalog
+            # It is read now: what was hinted at until now has been looked at then.
+            hint = self._hints.pop(name, _BLANK)
             key = self._key(name)
             if key is not None and catalog is not None:
                 now = known if self.ledger.learnt == learnt else catalog.get(name)
-                yield Suspect(name, key, now, True, None)
+                yield Suspect(name, key, now, True, hint.was)
 
     def _missing(self, missing: Iterable[Differing]) -> Iterator[Suspect]:
         """What going through the tree did not find; as the catalog says now."""
@@ -507,6 +531,11 @@ class Recorder:
         self.ledger.take_in()  # the commit itself; then what it is about
         for now in sure:
             learn(catalog, now.name, now.entry)
+
+
+def _unripe(hint: Hint, now: float) -> float:
+    """In how many seconds to look; a file that is being written to is left until it is closed."""
+    return hint.since + _OPEN_SECONDS - now if hint.being_written else 0.0
 
 
 def _changed(found: Found) -> Changed:

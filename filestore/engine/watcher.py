@@ -468,6 +468,7 @@ class Watcher:
     def _files(self, files: dict[tuple[int, bytes], _Told]) -> None:
         reads, recorder, layout = self._reads, self._recorder, self._layout
         folders: dict[int, str] = {}
+        plain: list[str] = []
         try:
             reads.catch_up()  # so that another's publishing is known for what it is
         except FilestoreError:
@@ -488,16 +489,20 @@ class Watcher:
             mask = told.mask
             touched = bool(mask & _TOUCHED)
             entry, current = reads.suspect(key, touched=touched)
-            recorder.hint(
-                name,
-                touched=touched,
-                being_written=touched and not mask & _CLOSED,
-                was=None if current else entry,
-                now=entry if current else None,
-                moves=_NEVER if mask & system.DELETE else (told.came, told.left),
-            )
+            if touched and mask & _CLOSED and entry is None:
+                plain.append(name)
+            else:
+                recorder.hint(
+                    name,
+                    touched=touched,
+                    being_written=touched and not mask & _CLOSED,
+                    was=None if current else entry,
+                    now=entry if current else None,
+                    moves=_NEVER if mask & system.DELETE else (told.came, told.left),
+                )
             if not done % 256:
                 time.sleep(0)  # let the others have their turn
+        recorder.touched(plain)
         if recorder.elected:
             self._wake.set()
 
