@@ -48,11 +48,13 @@ def _visible_lines(text: str) -> str:
 
 def _encodable(text: str) -> bool:
     """Whether standard output can say this text."""
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeError:
-        return False
-    return True
+    return _encoded(text) == text
+
+
+def _encoded(text: str) -> str:
+    """The text with everything that standard output cannot say written as an escape."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def on_terminal() -> bool:
@@ -129,7 +131,7 @@ def table(
 
     The first column is never cut: it is what one copies.
     """
-    shown = [[visible(cell) for cell in row] for row in rows]
+    shown = [[_encoded(visible(cell)) for cell in row] for row in rows]  # as wide as it will be
     if on_terminal():
         _rich_table(headings, shown, right)
         return

@@ -117,6 +117,15 @@ def test_text_that_the_terminal_cannot_say_is_escaped(shell, state, encoding):
     err.decode(encoding)
 
 
+def test_columns_stand_below_each_other_where_text_is_escaped(shell, state):
+    with filestore.open(state, watch=False) as store:
+        store["volumes"]["日本"] = {"display_name": "é", "size": 3, "status": "error"}
+    out = ended(shell("ls", "volumes", env={"PYTHONIOENCODING": "ascii"}))[1].decode()
+    heading, *rows = out.splitlines()
+    at = heading.index("STATUS")
+    assert {row[at:] for row in rows} == {"available", "error", "in-use"}
+
+
 def test_machine_output_is_utf_8_whatever_the_locale(shell, state):
     with filestore.open(state, watch=False) as store:
         store["volumes"]["日本"] = {"display_name": "é日"}
