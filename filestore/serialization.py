@@ -64,25 +64,19 @@ def dumps() -> str:
 
 def _documents(*, whole: bool) -> list[Document]:
     with paused(BULK), _dumping() as source:
-        return [
-            each._document(source, whole=whole)  # noqa: SLF001  # both are the library's
-            for each in Scope.backends.values()
-        ]
+        return [each._document(source, whole=whole) for each in Scope.backends.values()]
 
 
 def _text(*, whole: bool) -> str:
     with paused(BULK), _dumping() as source:
         return joined(
-            of_list(
-                each._text(source, COMPACT, whole=whole)  # noqa: SLF001  # as above
-                for each in Scope.backends.values()
-            )
+            of_list(each._text(source, COMPACT, whole=whole) for each in Scope.backends.values())
         )
 
 
 def _dumping() -> AbstractContextManager[Any]:
     """What there is to dump; without a backend there need not even be a persistence."""
-    return Scope._plugin().dumping() if Scope.backends else nullcontext()  # noqa: SLF001  # as above
+    return Scope._plugin().dumping() if Scope.backends else nullcontext()
 
 
 def load(json_src: str | bytes | Document | list[Document], save: bool = False) -> Any:
@@ -108,7 +102,7 @@ def _load(json_src: Any, save: bool) -> Any:
         for each in elements:
             name = loading.part(each, "class", str)
             if name == "Backend":
-                backend, volumes = Backend._load(each, plugin)  # noqa: SLF001  # both are the library's
+                backend, volumes = Backend._load(each, plugin)
                 if isinstance(backend, Backend):
                     of_backends.append((backend, volumes))
                 result.append(backend)
@@ -120,7 +114,7 @@ def _load(json_src: Any, save: bool) -> Any:
         if save:
             loading.save(to_save)
     for backend, volumes in of_backends:
-        backend._loaded(volumes)  # noqa: SLF001  # both are the library's
+        backend._loaded(volumes)
     return result if several else result[0]
 
 
@@ -132,4 +126,4 @@ def _resource(name: str, source: Document) -> Resource:
             f" there are {', '.join(sorted([*_CLASSES, 'Backend']))}"
         )
     primitive = loading.part(source, "ovo", dict)
-    return of_class._load(loading.backend_of(source), primitive)  # noqa: SLF001  # as above
+    return of_class._load(loading.backend_of(source), primitive)

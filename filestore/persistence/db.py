@@ -122,7 +122,7 @@ class DB:
     ) -> dict[str, str]:
         return self.volume_admin_metadata_get(context, volume_id)
 
-    def volume_admin_metadata_update(  # noqa: PLR0917  # the signature is Cinder's
+    def volume_admin_metadata_update(
         self,
         context: Any,
         volume_id: str,
@@ -148,7 +148,7 @@ class DB:
                     self.persistence.set_volume(volume)
             return dict(after)
 
-    def _volume_admin_metadata_update(  # noqa: PLR0917  # the signature is cinderlib's
+    def _volume_admin_metadata_update(
         self,
         context: Any,
         volume_id: str,

@@ -24,7 +24,7 @@ class FilePersistence(StorePersistence):
     (``"0640"``); None for the store's own, 0600.
     """
 
-    def __init__(  # noqa: PLR0917  # they are passed by name
+    def __init__(
         self,
         path: str | os.PathLike[str],
         codec: str | None = None,

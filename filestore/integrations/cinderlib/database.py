@@ -12,8 +12,6 @@ and mends four things:
 * a volume or snapshot that is not there raises Cinder's own NotFound, not IndexError.
 """
 
-# ruff: noqa: SLF001  # what cinderlib keeps of its objects it calls private
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
@@ -105,7 +103,7 @@ class Database(base.DB):  # type: ignore[misc]  # cinderlib has no types
         """A volume's admin metadata."""
         return self._volume_admin_metadata_get(context, volume_id)
 
-    def volume_admin_metadata_update(  # noqa: PLR0917  # the signature is Cinder's
+    def volume_admin_metadata_update(
         self,
         context: Any,
         volume_id: str,
@@ -119,7 +117,7 @@ class Database(base.DB):  # type: ignore[misc]  # cinderlib has no types
             context, volume_id, metadata, delete, add=add, update=update
         )
 
-    def _volume_admin_metadata_update(  # noqa: PLR0917  # the signature is cinderlib's
+    def _volume_admin_metadata_update(
         self,
         context: Any,
         volume_id: str,

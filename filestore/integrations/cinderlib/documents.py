@@ -170,7 +170,7 @@ def _reader(name: str, field: Any) -> tuple[type | None, Callable[..., Any]]:
     if isinstance(field, ovo_fields.DateTimeField):
         return None, lambda _ovo, value: moment(value)
     if isinstance(field, ovo_fields.DictOfStringsField | ovo_fields.DictOfNullableStringsField):
-        element = field._type._element_type  # noqa: SLF001  # the coercion has no other name
+        element = field._type._element_type
         taken = frozenset((str, type(None)) if element.nullable else (str,))
 
         def read_map(ovo: Any, value: Any) -> Any:

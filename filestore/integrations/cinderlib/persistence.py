@@ -16,8 +16,6 @@ What it keeps to, beyond the methods' signatures:
   Corrupt: a snapshot missing from a listing would let its volume be deleted.
 """
 
-# ruff: noqa: SLF001  # cinderlib hands its plugins objects whose parts it calls private
-
 from __future__ import annotations
 
 import weakref
@@ -55,7 +53,7 @@ class FilestorePersistence(base.PersistenceDriverBase):  # type: ignore[misc]  #
     :attr:`db` changed in Cinder's classes.
     """
 
-    def __init__(  # noqa: PLR0917  # cinderlib passes them by name
+    def __init__(
         self,
         path: str | os.PathLike[str],
         codec: str | None = None,

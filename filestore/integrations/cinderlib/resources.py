@@ -1,7 +1,5 @@
 """cinderlib's resources, made of documents and turned into their fields."""
 
-# ruff: noqa: SLF001  # cinderlib's resources call private what a plugin must reach
-
 from __future__ import annotations
 
 from functools import cache
