@@ -86,7 +86,8 @@ class Layout:
         folder = self._folders.get(collection)
         if folder is None:
             folder = "/".join((self.root, *encode_collection(collection)))
-            self._folders[collection] = folder
+            if len(self._folders) < _MAX_WAYS:
+                self._folders[collection] = folder
         return folder
 
     def path(self, key: tuple[str, str], fanout: int | None = None) -> str:
