@@ -178,7 +178,16 @@ def root_of(location: str | None) -> str:
 def _asked(location: str | None) -> str:
     """The location of the store that is meant, a URL or a folder.  Raises NotFound."""
     general: General = click.get_current_context().find_root().obj
-    return location or general.store or _nearest(os.getcwd())
+    return location or general.store or _nearest(_here())
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise NotFound(
+            "the current folder was removed: name a store with --store or FILESTORE"
+        ) from None
 
 
 def _nearest(folder: str) -> str:
