@@ -300,7 +300,8 @@ class Watcher:
             if self._failed:
                 self._ground.trouble = f"{_TROUBLE}: {error}"
             self._failed = True
-            return partial(self._stop.wait, TICK_SECONDS)
+            took = time.monotonic() - now
+            return partial(self._stop.wait, max(TICK_SECONDS, took * _POLL_SHARE))
         if self._failed:
             self._failed = False
             if (self._ground.trouble or "").startswith(_TROUBLE):

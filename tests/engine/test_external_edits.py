@@ -9,6 +9,7 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -596,6 +597,25 @@ def test_a_handle_that_may_not_record_waits_before_it_asks_again(ground: Ground)
         (seconds,) = wait.args
         assert seconds > 0
     other.close()
+
+
+def test_a_round_that_fails_late_is_not_repeated_at_once(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = ground.backend
+    watcher = Watcher(backend._ground, backend._reads, backend._recorder, events=False)
+    now, took = [1000.0], [0.001, 3.0]
+    monkeypatch.setattr("filestore.engine.watcher.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def fail(**_: bool) -> None:
+        now[0] += took.pop(0)
+        raise StorageError("the disk is full", errno=28)
+
+    monkeypatch.setattr(backend._recorder, "round", fail)
+    waits = [watcher._record(), watcher._record()]
+    assert [wait.args for wait in waits if isinstance(wait, partial)] == [(1.0,), (60.0,)]
+    assert "the disk is full" in str(backend.stats()["trouble"])
+    backend._ground.trouble = None
 
 
 def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
