@@ -12,7 +12,7 @@ import click
 from filestore.cli import screen
 from filestore.cli.exits import Exit, exit_of
 from filestore.cli.showing import change_lines, change_value
-from filestore.cli.sources import documents, read_dump
+from filestore.cli.sources import documents, is_moment, read_dump
 from filestore.cli.target import (
     examples,
     json_option,
@@ -50,6 +50,8 @@ class _Differing(NamedTuple):
         "diff 12 15",
         "diff 12",
         "diff",
+        "diff git:HEAD~1",
+        "diff git:v1.2 git:main",
         "diff ../other-lab backup.jsonl",
     )
 )
@@ -63,9 +65,10 @@ def diff(
 ) -> None:
     """Tell what differs from A to B, field by field.
 
-    A and B are revisions, stores, folders of documents, or dumps (what ls
-    COLLECTION --json writes; - is standard input).  Without B, the store as it
-    is.  Without both, what has been edited by hand and no commit tells yet.
+    A and B are revisions, revisions of git (git:NAME), stores, folders of
+    documents, or dumps (what ls COLLECTION --json writes; - is standard input).
+    Without B, the store as it is.  Without both, what has been edited by hand
+    and no commit tells yet.
     """
     differs = False
     with ExitStack() as stack:
@@ -163,9 +166,10 @@ def apply(
 ) -> None:
     """Give the store the documents of SOURCE; or carry out a PLAN.
 
-    All at once.  SOURCE is a revision, a store, a folder of documents, or a dump.  What it
-    does not have stays, unless --delete is given.  A plan that was written
-    with --plan is refused if any document that it saw has changed since.
+    All at once.  SOURCE is a revision, a revision of git (git:NAME), a store, a folder of
+    documents, or a dump.  What it does not have stays, unless --delete is
+    given.  A plan that was written with --plan is refused if any document that
+    it saw has changed since.
     """
     with open_store(location, readonly=plan_file is not None) as store:
         plan = _plan(store, source, location, delete=delete)
@@ -183,7 +187,7 @@ def apply(
 
 
 def _plan(store: Store, source: str, location: str | None, *, delete: bool) -> Plan:
-    if not source.isdecimal() and _may_be_plan(source):
+    if not is_moment(source) and _may_be_plan(source):
         found = read_dump(source)
         if isinstance(found, Plan):
             if delete:

@@ -1,4 +1,4 @@
-"""Documents from anywhere: a revision, another store, a folder of files, a dump."""
+"""Documents from anywhere: a revision, the store's or git's, another store, a folder, a dump."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from filestore.cli.target import MARK, open_at, open_store
+from filestore.cli.target import GIT, MARK, open_at, open_store
 from filestore.cli.values import parse, read_json
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import FileSystem
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filestore.model import Document
+    from filestore.past import Past
     from filestore.plan import Documents
+    from filestore.store import Store
 
 MAX_LINE: Final = 1 << 30
 """Bytes of a line of a dump.  A document has at most 16 MiB; a plan, which is a line, has many."""
+
+_DIGITS: Final = 19  # of a revision
 
 _FORMS: Final = {".json": "json", ".yaml": "yaml"}
 
@@ -37,8 +41,8 @@ def documents(source: str, location: str | None) -> Iterator[Documents]:
 
     Raises NotFound, InvalidDocument, and whatever opening a store raises.
     """
-    if source.isdecimal():
-        with open_store(location, readonly=True) as store, store.at(revision=int(source)) as past:
+    if is_moment(source):
+        with open_store(location, readonly=True) as store, at(store, source) as past:
             yield past
     elif is_url(source) or os.path.lexists(os.path.join(source, MARK)):
         with open_at(source, readonly=True) as store:
@@ -50,6 +54,18 @@ def documents(source: str, location: str | None) -> Iterator[Documents]:
         if isinstance(found, Plan):
             raise InvalidDocument(f"{source}: is a plan; filestore apply carries it out")
         yield found
+
+
+def is_moment(source: str) -> bool:
+    """Whether an argument is a revision, the store's own or one of git's (``git:NAME``)."""
+    return (source.isdecimal() and len(source) <= _DIGITS) or source.startswith(GIT)
+
+
+def at(store: Store, moment: str) -> Past:
+    """The store at such a revision.  Raises what ``Store.at`` raises."""
+    if moment.startswith(GIT):
+        return store.at(git=moment.removeprefix(GIT))
+    return store.at(revision=int(moment))
 
 
 class Folder(Mapping[str, "Mapping[str, Document]"]):
@@ -115,7 +131,9 @@ def _opened(source: str) -> Iterator[BinaryIO]:
         file = open(source, "rb")  # noqa: SIM115  # closed below
     except FileNotFoundError:
         raise NotFound(
-            f"{source}: is no revision, and there is no such store, folder or file", path=source
+            f"{source}: is no revision, and there is no such store, folder or file (a revision of"
+            f" git is written {GIT}{source})",
+            path=source,
         ) from None
     with file:
         yield file

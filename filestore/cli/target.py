@@ -37,6 +37,9 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 MARK: Final = "filestore.yaml"
 """The file that makes a folder a store."""
 
+GIT: Final = "git:"
+"""What a revision of git begins with, where revisions of the store could be meant."""
+
 _LOOK_SECONDS: Final = 1.0  # looking back waits no longer for whoever records
 
 
@@ -50,7 +53,7 @@ def place(_context: click.Context, _parameter: click.Parameter, path: str | None
     bare = path.removeprefix("file:")
     if not bare:
         raise click.BadParameter("the path is empty")
-    if bare != path and (bare.isdecimal() or bare == "-"):
+    if bare != path and (bare.isdecimal() or bare == "-" or bare.startswith(GIT)):
         return f"./{bare}"  # a path, not a revision and not standard input
     return bare
 

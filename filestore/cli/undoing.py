@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from filestore.cli import screen
+from filestore.cli.sources import at, is_moment
 from filestore.cli.target import (
+    GIT,
     collection_option,
     examples,
     find_key,
@@ -37,15 +39,23 @@ def undo(*, revision: int, location: str | None, message: str | None, quiet: boo
         screen.note(f"Revision {revision} is undone, in revision {made}", quiet=quiet)
 
 
-@click.command(epilog=examples("restore volumes/3f2a --at 12"))
+def _moment(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if is_moment(text):
+        return text
+    raise click.BadParameter(f"'{text}' is no revision: a number, or {GIT}NAME for one of git's")
+
+
+@click.command(
+    epilog=examples("restore volumes/3f2a --at 12", "restore volumes/3f2a --at git:v1.2")
+)
 @click.argument("name", metavar="COLLECTION/ID")
 @click.option(
     "--at",
     "revision",
     metavar="REVISION",
-    type=Whole(min=0),
     required=True,
-    help="The revision after which it was as it should be again.",
+    callback=_moment,
+    help="The revision after which it was as it should be again; git:NAME for one of git's.",
 )
 @collection_option
 @store_option
@@ -54,7 +64,7 @@ def undo(*, revision: int, location: str | None, message: str | None, quiet: boo
 def restore(
     *,
     name: str,
-    revision: int,
+    revision: str,
     collection: str | None,
     location: str | None,
     message: str | None,
@@ -62,7 +72,7 @@ def restore(
 ) -> None:
     """Give a document, also a deleted one, the content it once had."""
     with open_store(location) as store:
-        with store.at(revision=revision) as past:
+        with at(store, revision) as past:
             key = find_key(past, name, collection)
             document = past[key.collection].get(key.id)
         if document is None:
