@@ -276,7 +276,7 @@ def test_a_crash_anywhere_repeats_no_commit_and_loses_none(
             elif where == "remember":  # HEAD has moved, nobody knows
                 patch.setattr(commits, "write_file", die)
             elif where == "slow index":
-                patch.setattr(Git, "start", die)
+                patch.setattr(staging.Staging, "there", die)
             elif where == "slow trees":
                 patch.setattr(commits._Committing, "_write_trees", die)
             with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ import pytest
 import filestore
 from filestore.integrations.git import staging
 from filestore.integrations.git.index import Folder, Staged, _Index, _Node, _node, changed
-from filestore.integrations.git.run import Git, GitError
+from filestore.integrations.git.run import GitError
 from tests.git.work import Work, make
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def opened(work: Work) -> Iterator[Store]:
 def in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left to git."""
 
-    def refuse(_: Git, *words: str, **__: Any) -> None:
-        raise AssertionError(words)
+    def refuse(_: staging.Staging) -> None:
+        raise AssertionError
 
-    monkeypatch.setattr(Git, "start", refuse)
+    monkeypatch.setattr(staging.Staging, "there", refuse)
 
 
 def index_of(work: Work) -> Path:
@@ -188,6 +188,65 @@ def test_an_index_of_any_kind_ends_right(work: Work, words: tuple[str, ...]) -> 
     assert len(told) == 6
     assert work.git("diff", "--name-only", "--", ":!volumes/v3.json").out == ""
     work.git("fsck", "--strict", "--no-dangling")
+
+
+@pytest.mark.parametrize("fsync", ["none", "loose-object"])
+@pytest.mark.parametrize("folder", ["", "a/b"])
+@pytest.mark.parametrize(
+    "marks",
+    [("--assume-unchanged",), ("--skip-worktree",), ("--assume-unchanged", "--skip-worktree")],
+)
+def test_an_entry_that_git_is_not_to_compare_takes_nothing_back(
+    tmp_path: Path, marks: tuple[str, ...], folder: str, fsync: str
+) -> None:
+    work = make(tmp_path / "work", folder=folder)
+    filled(work)
+    work.git("config", "core.fsync", fsync)
+    work.git("update-index", "--chmod=+x", "volumes/v1.json")
+    work.git("commit", "-q", "-m", "a mode")
+    for mark in marks:
+        work.git("update-index", mark, *(f"volumes/v{number}.json" for number in range(4)))
+
+    def marked() -> list[str]:
+        listed = work.git("ls-files", "-v").out.splitlines()
+        return [line for line in listed if not line.startswith("H ")]
+
+    before = marked()
+    assert len(before) == 4
+    with opened(work) as store:
+        store.git.commit()  # looks at all
+        for number in range(7):
+            store["volumes"][f"v{number}"] = {"n": -1}
+        del store["volumes"]["v3"]
+        store["volumes"]["new"] = {"n": 1}
+        store.git.commit("changed")
+    assert work.git("diff", "--cached", "--name-only").out == ""
+    assert marked() == [line for line in before if "v3" not in line]
+    told = work.git("show", "--format=", "--name-status", "--no-renames").out
+    assert len(told.splitlines()) == 8
+    work.git("commit", "-q", "--allow-empty", "-m", "by somebody")
+    assert work.git("show", "--format=", "--name-only").out == "", "it takes nothing back"
+
+
+def test_what_a_sparse_checkout_left_out_stays_in_git(work: Work) -> None:
+    filled(work)
+    with opened(work) as store:
+        store.git.commit()
+        work.git("sparse-checkout", "set", "deep")
+        if (work.path / "volumes").exists():
+            pytest.fail("git left nothing out")
+        store.rescan()
+        assert "v1" not in store["volumes"]
+        del store["deep/er"]["d1"]
+        store["deep/er"]["d2"] = {"n": -1}
+        store.git.commit()
+        told = work.git("show", "--format=", "--name-status").out.splitlines()
+        assert told == ["D\tdeep/er/d1.json", "M\tdeep/er/d2.json"]
+        work.git("sparse-checkout", "disable")
+        store.rescan()
+        assert store["volumes"]["v1"] == {"n": 1}
+        assert store.git.commit() is None
+    clean(work)
 
 
 def test_a_lock_of_git_s_is_told_and_nothing_is_done(work: Work) -> None:

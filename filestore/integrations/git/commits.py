@@ -17,7 +17,7 @@ import os
 import tempfile
 import threading
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from filestore.engine.layout import CONFIG, RUNTIME
@@ -30,7 +30,7 @@ from filestore.integrations.git.objects import Objects, TreeEntry
 from filestore.integrations.git.plan import Trees, message_for
 from filestore.integrations.git.run import Aside, Git
 from filestore.integrations.git.saving import write_file
-from filestore.integrations.git.staging import Staging
+from filestore.integrations.git.staging import Staging, left_out
 from filestore.integrations.git.tree import GitPast
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from filestore.backend import Backend
     from filestore.integrations.git.plan import Ids
     from filestore.integrations.git.repository import Repository
-    from filestore.integrations.git.run import Running
     from filestore.model import Commit, Key, Revision
     from filestore.query import Fields
     from filestore.store import Store
@@ -184,18 +183,19 @@ class _Committing:
 
     def _staging(
         self, files: Mapping[str, TreeEntry | None], trees: Trees, changing: Aside[str]
-    ) -> Running | Aside[None]:
+    ) -> Aside[None]:
         """Have git's index say the same as the commit, of these files."""
         staging = Staging(self._repository, files, self._statuses)
-        if not self._plain:
-            changing.wait()  # nothing is staged where there can be no commit
-            return staging.there()
 
         def folders() -> Mapping[str, Ids]:
             changing.wait()
             return trees.folders
 
-        return Aside(lambda: staging.here_or_there(folders))
+        def there() -> None:
+            changing.wait()  # nothing is staged where there can be no commit
+            staging.there()
+
+        return Aside(partial(staging.here_or_there, folders) if self._plain else there)
 
     @cached_property
     def _plain(self) -> bool:
@@ -208,7 +208,9 @@ class _Committing:
 
     def _ask_settings(self) -> dict[str, str]:
         """Git's settings that matter here, those that are set."""
-        names = r"^(commit\.gpgsign|core\.(fsync|fsyncobjectfiles|sharedrepository))$"
+        names = (
+            r"^(commit\.gpgsign|core\.(fsync|fsyncobjectfiles|sharedrepository|sparsecheckout))$"
+        )
         done = self._git.call("config", "-z", "--get-regexp", names, codes=(0, 1))
         lines = (os.fsdecode(line).partition("\n") for line in done.stdout.split(b"\0"))
         return {name: value for name, _, value in lines if name}
@@ -310,6 +312,12 @@ class _Committing:
             told = top.run("hash-object", "-w", "--stdin-paths", feed=feed)
             for path, id in zip(present, told.split(), strict=True):
                 found[path] = TreeEntry("100644", bytes.fromhex(id.decode()))
+        if None in found.values() and "core.sparsecheckout" in self._settings.wait():
+            # It took the files away, and so the store does without them; the commit keeps them.
+            prefix, left = self._repository.prefix, left_out(self._repository)
+            found = {
+                path: entry for path, entry in found.items() if entry or prefix + path not in left
+            }
         return found
 
     # -- the commit -----------------------------------------------------------------

@@ -73,21 +73,6 @@ class Git:
             raise GitError(refusal(arguments, done.stderr), path=self.folder)
         return done
 
-    def start(self, *arguments: str, feed: bytes) -> Running:
-        """Start the command and go on; :meth:`Running.wait` for it.  Raises GitError."""
-        try:
-            process = subprocess.Popen(
-                ["git", *arguments],
-                cwd=self.folder,
-                env=environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            raise GitError(f"git cannot be run: {error.strerror}") from error
-        return Running(process, arguments, feed)
-
     def text(self, *arguments: str) -> str:
         """What it wrote, as text without the newline at the end."""
         return os.fsdecode(self.run(*arguments)).rstrip("\n")
@@ -97,34 +82,6 @@ class Git:
         return [
             os.fsdecode(line) for line in self.run(*arguments, codes=codes).split(b"\0") if line
         ]
-
-
-class Running:
-    """A command that was started; a context manager that ends it if nobody has waited for it."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], arguments: tuple[str, ...], feed: bytes
-    ) -> None:
-        self._process = process
-        self._arguments = arguments
-        # In a thread: what it reads may be more than a pipe holds.
-        self._told: tuple[bytes, bytes] = (b"", b"")
-        self._end = _aside(lambda: self._communicate(feed))
-
-    def _communicate(self, feed: bytes) -> None:
-        self._told = self._process.communicate(feed)
-
-    def wait(self) -> None:
-        """Wait for its end.  Raises GitError where it failed."""
-        self._end()
-        if self._process.returncode:
-            raise GitError(refusal(self._arguments, self._told[1]))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
 
 
 class Aside(Generic[T]):

@@ -5,17 +5,45 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.integrations.git.index import Folder, Staged, changed, exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from filestore.integrations.git.objects import TreeEntry
     from filestore.integrations.git.plan import Ids
     from filestore.integrations.git.repository import Repository
-    from filestore.integrations.git.run import Running
+
+
+class _Mark(NamedTuple):
+    """An entry that git is told not to compare: its tag as ``ls-files -v`` writes it."""
+
+    tag: str
+    mode: str
+
+
+_MARKS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "--assume-unchanged": str.islower,
+    "--skip-worktree": lambda tag: tag in "Ss",
+}
+
+
+def left_out(repository: Repository) -> set[str]:
+    """The files that a sparse checkout left out, from the repository's top.  Raises GitError."""
+    return {path for path, mark in _marks(repository).items() if mark.tag in "Ss"}
+
+
+def _marks(repository: Repository) -> dict[str, _Mark]:
+    listed = repository.git.run("ls-files", "-v", "-s", "-z", "--full-name")
+    found = {}
+    for line in listed.split(b"\0"):
+        if line[:1] not in {b"", b"H", b"M"}:  # as most are; or in conflict
+            told, _, path = line.partition(b"\t")
+            tag, mode, *_ = told.decode().split()
+            found[os.fsdecode(path)] = _Mark(tag, mode)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +64,34 @@ class Staging:
         it is asked when all else is done.  Raises GitError, StorageError, what ``folders`` raises.
         """
         if not self._here(folders):
-            with self.there() as staging:
-                staging.wait()
+            self.there()
 
-    def there(self) -> Running:
-        """Have git do it."""
-        prefix = self.repository.prefix
-        return self.repository.git.start(
-            *("update-index", "--add", "--remove", "-z", "--stdin"),
-            feed=b"\0".join(os.fsencode(path[len(prefix) :]) for path in self.files),
-        )
+    def there(self) -> None:
+        """Have git do it.  Raises GitError.
+
+        Where somebody told git not to look at a file, ``update-index`` would leave its entry as
+        it was, or drop it, and whoever commits next would take back what was committed.
+        """
+        marks = {path: mark for path, mark in _marks(self.repository).items() if path in self.files}
+        self._update("--add", "--remove", paths=[path for path in self.files if path not in marks])
+        if marks:
+            self.repository.git.run(
+                *("update-index", "-z", "--index-info"),
+                feed=b"".join(self._told(path, mark) for path, mark in marks.items()),
+            )
+            kept = {path: mark for path, mark in marks.items() if self.files[path] is not None}
+            for option, is_meant in _MARKS.items():
+                self._update(option, paths=[path for path in kept if is_meant(kept[path].tag)])
+
+    def _update(self, *options: str, paths: Iterable[str]) -> None:
+        prefix = len(self.repository.prefix)
+        if feed := b"\0".join(os.fsencode(path[prefix:]) for path in paths):
+            self.repository.git.run("update-index", *options, "-z", "--stdin", feed=feed)
+
+    def _told(self, path: str, mark: _Mark) -> bytes:
+        entry = self.files[path]
+        mode, id = ("0", "0" * 40) if entry is None else (mark.mode, entry.id.hex())
+        return f"{mode} {id}\t".encode() + os.fsencode(path) + b"\0"
 
     def _here(self, folders: Callable[[], Mapping[str, Ids]]) -> bool:
         """Change the index in place; False where git has to."""
