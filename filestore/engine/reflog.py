@@ -3,6 +3,8 @@
 An operation that changes files holds ``index.lock`` from before the first change until its
 new ``index`` is in place, and then writes a line to ``logs/HEAD``; nothing of git is run
 or imported.  A line is: old name, new name, committer, seconds, time zone, tab, what was done.
+The seconds are often of when git was started, long before a merge of many files has changed them;
+when the log was written tells when its last line was.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem
 
 _TAIL_BYTES: Final = 1 << 15
+_LONGEST_SECONDS: Final = 3600  # who rewrites an old log does nothing
 _TEXT: Final = 300
 _NAME: Final = 100
 _SAFELY: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -57,9 +60,12 @@ class Reflog:
         """The last operations that may have changed files."""
         if self._folder is None:
             return []
-        size, raw = self._tail(f"{self._folder}/logs/HEAD", _TAIL_BYTES)
+        status, raw = self._tail(f"{self._folder}/logs/HEAD", _TAIL_BYTES)
+        if status is None:
+            return []
         found = []
-        at = size - len(raw)
+        at = status.st_size - len(raw)
+        written = status.st_mtime_ns // 10**9
         for line in raw.split(b"\n")[:-1]:  # what has no newline is being written
             at += len(line) + 1
             match = _LINE.fullmatch(line)
@@ -69,7 +75,10 @@ class Reflog:
             said = _clean(text or b"", _TEXT)
             if not _IDLE.match(said):
                 actor = _clean(name, _NAME) or _clean(address, _NAME) or None
-                found.append(Operation(at, int(seconds), actor, said))
+                ended = int(seconds)
+                if at == status.st_size and 0 <= written - ended <= _LONGEST_SECONDS:
+                    ended = written
+                found.append(Operation(at, ended, actor, said))
         return found
 
     def _find(self) -> str | None:
@@ -97,18 +106,19 @@ class Reflog:
         except OSError:
             return 0.0
 
-    def _tail(self, path: str, most: int) -> tuple[int, bytes]:
-        """The size of a file, and its last bytes."""
+    def _tail(self, path: str, most: int) -> tuple[os.stat_result | None, bytes]:
+        """The status of a file, None where it can't be read, and its last bytes."""
         fs = self._fs
         try:
             fd = fs.open(path, _SAFELY)
         except OSError:
-            return 0, b""
+            return None, b""
         try:
-            size = fs.fstat(fd).st_size
-            return size, read_at(fs, fd, max(0, size - most), min(size, most))
+            status = fs.fstat(fd)
+            size = status.st_size
+            return status, read_at(fs, fd, max(0, size - most), min(size, most))
         except OSError:
-            return 0, b""
+            return None, b""
         finally:
             let_go(fs, fd)
 

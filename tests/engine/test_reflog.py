@@ -55,6 +55,19 @@ def test_only_what_changes_files_is_an_operation(root: Path) -> None:
     assert found[0].position < found[1].position == log(root).stat().st_size
 
 
+def test_the_last_line_is_of_when_the_log_was_written(root: Path) -> None:
+    log(root).write_text(logged("checkout: moving", at=100) + logged("merge x: ort", at=100))
+    os.utime(log(root), (130.9, 130.9))
+    assert [one.ended for one in reflog(root).operations()] == [100, 130]
+    log(root).write_text(logged("merge x: ort", at=100) + logged("commit: one", at=120))
+    os.utime(log(root), (130, 130))
+    assert [one.ended for one in reflog(root).operations()] == [100], "the last is no operation"
+    for seconds in (99, 100 + 7200):  # another clock; a log that was rewritten
+        log(root).write_text(logged("merge x: ort", at=100))
+        os.utime(log(root), (seconds, seconds))
+        assert [one.ended for one in reflog(root).operations()] == [100]
+
+
 def test_a_line_that_is_being_written_does_not_count_yet(root: Path) -> None:
     whole = logged("reset: moving to HEAD~1")
     log(root).write_text(whole[:-1])

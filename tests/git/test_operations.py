@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,10 @@ class Followed:
             self.held[change.key.collection, change.key.id] = change.after
         return {key: document for key, document in self.held.items() if document is not None}
 
-    def does(self, *words: str) -> list[tuple[str | None, str | None, int]]:
+    def does(self, *words: str, **options: Any) -> list[tuple[str | None, str | None, int]]:
         """What is recorded of an operation of git."""
         before = self.store.revision
-        self.work.git(*words)
+        self.work.git(*words, **options)
         return self.recorded(before)
 
     def recorded(self, before: int) -> list[tuple[str | None, str | None, int]]:
@@ -157,6 +158,40 @@ def test_a_merge_that_commits_a_rebase_and_a_cherry_pick_are_one_each(work: Work
         ((_, message, _),) = here.does("rebase", "-q", "main~1")
         assert message is not None
         assert message.startswith("rebase (finish): returning to refs/heads/topic")
+
+
+def begun_long_ago() -> dict[str, str]:
+    """Git's log tells when git was started: here a merge that has taken half a minute."""
+    return {**os.environ, "GIT_COMMITTER_DATE": f"{int(time.time()) - 30} +0000"}
+
+
+def test_an_operation_that_took_long_is_told_too(work: Work) -> None:
+    diverged(work, 3)
+    work.git("checkout", "-q", "main")
+    work.commit("ours", w={"x": 2})
+    with followed(work) as here:
+        ((actor, message, count),) = here.does(
+            "merge", "-q", "--no-edit", "topic", env=begun_long_ago()
+        )
+    assert (actor, count) == ("Tester", 4)
+    assert message is not None
+    assert message.startswith("merge topic")
+
+
+def test_an_operation_that_nobody_saw_and_that_took_long_is_told_too(work: Work) -> None:
+    diverged(work, 3)
+    work.git("checkout", "-q", "main")
+    work.commit("ours", w={"x": 2})
+    with filestore.open(work.path, watch=False) as store:
+        store.rescan()
+        before = store.revision
+    work.git("merge", "-q", "--no-edit", "topic", env=begun_long_ago())
+    with filestore.open(work.path, watch=False) as store:
+        store.rescan()
+        ((actor, message, count),) = commits(store, before)
+    assert (actor, count) == ("Tester", 4)
+    assert message is not None
+    assert message.startswith("merge topic")
 
 
 def test_a_stash_is_one_commit_and_so_is_bringing_it_back(work: Work) -> None:
