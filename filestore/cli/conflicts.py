@@ -129,7 +129,8 @@ def resolve(
 def _choices(
     merged: Merged, settled: Sequence[str], remove: Sequence[str]
 ) -> dict[tuple[str | int, ...], Any]:
-    fields = {found.field: found.path for found in merged.conflicts}
+    found_at = {found.field: found for found in merged.conflicts}
+    fields = {field: found.path for field, found in found_at.items()}
     choices: dict[tuple[str | int, ...], Any] = {}
     for argument in settled:
         # A field's own name may have a = in it: the longest that fits is meant.
@@ -139,6 +140,8 @@ def _choices(
         field = max(names, key=len)
         text = argument[len(field) + 1 :]
         value = Side(text) if text in tuple(Side) else pair(f"value={text}")[1]
+        if isinstance(value, str) and not isinstance(value, Side) and not text.startswith('"'):
+            _refuse_a_slip(found_at[field], text)
         if not field and not isinstance(value, Side):
             raise click.UsageError("a whole document is settled with --ours, --theirs or --base")
         _choose(choices, fields, field, value)
@@ -147,6 +150,15 @@ def _choices(
             raise click.UsageError(_unknown(field, fields))
         _choose(choices, fields, field, ABSENT)
     return choices
+
+
+def _refuse_a_slip(found: FieldConflict, text: str) -> None:
+    """A side that was misspelt would become the value: a text where no side has one."""
+    if not any(isinstance(found.choice.of(side), str) for side in Side):
+        raise click.UsageError(
+            f"'{text}' is neither ours, theirs nor base, and no side has a text for"
+            f" '{found.field}': if the text is meant, write {found.field}='\"{text}\"'"
+        )
 
 
 def _choose(

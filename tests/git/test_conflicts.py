@@ -98,6 +98,16 @@ def test_what_is_not_in_conflict_is_not_settled(torn: Work) -> None:
     assert "not in conflict" in torn.filestore("resolve", "volumes/w", "--ours", code=1).err
 
 
+def test_a_side_that_is_misspelt_is_no_value(torn: Work) -> None:
+    before = torn.file("volumes/v").read_bytes()
+    ran = torn.filestore("resolve", "volumes/v", "size=thiers", code=2)
+    assert "'thiers' is neither ours, theirs nor base" in ran.err
+    assert torn.file("volumes/v").read_bytes() == before
+    torn.filestore("resolve", "volumes/v", 'size="thiers"', "status=as it was")
+    assert torn.read("volumes/v")["size"] == "thiers"
+    assert torn.read("volumes/v")["status"] == "as it was"
+
+
 def test_a_value_that_no_document_can_have_changes_nothing(torn: Work) -> None:
     before = torn.file("volumes/v").read_bytes()
     torn.filestore("resolve", "volumes/v", "--ours", "size=99999999999999999999999", code=2)

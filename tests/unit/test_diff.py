@@ -6,15 +6,20 @@ import copy
 import json
 import subprocess
 import sys
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import filestore
 from filestore.diff import Diff, Difference, Kind, diff
 from filestore.fieldpath import readable
 from tests.values import documents, exactly, texts, values
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def told(before: Any, after: Any) -> list[tuple[str, str, Any, Any]]:
@@ -159,6 +164,35 @@ def test_it_is_a_value() -> None:
     assert len(one) == 1
     with pytest.raises(AttributeError):
         one.differences = ()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("location", ["memory:", "state"])
+def test_nobody_pays_for_differences_that_nobody_looks_at(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.chdir(tmp_path)
+    told: list[filestore.Change] = []
+    heard = threading.Event()
+
+    def hear(change: filestore.Change) -> None:
+        told.append(change)
+        heard.set()
+
+    with filestore.open(location, watch=False) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr("filestore.diff.diff", refuse)
+            with store.watch(hear):
+                store["volumes"]["v"] = {"size": 1}
+                store["volumes"].patch("v", {"size": 2})
+                heard.wait(60)
+            assert [change.revision for change in store.changes()] == [1, 2]
+            with pytest.raises(AssertionError, match="computed"):
+                _ = told[0].diff
+        (change,) = store.changes(1)
+        assert [each.field for each in change.diff] == ["size"]
 
 
 def test_deepdiff_is_loaded_only_for_lists_that_have_to_be_aligned() -> None:
