@@ -140,6 +140,9 @@ def test_machine_output_is_utf_8_whatever_the_locale(shell, state):
 def test_a_terminal_gets_colour_and_a_pipe_does_not(shell):
     assert COLOUR.search(on_terminal(shell, "get", "volumes/v1"))
     assert COLOUR.search(on_terminal(shell, "ls", "volumes"))
+    for words in (["log", "--patch"], ["show", "1"], ["diff", "0", "1"]):
+        assert COLOUR.search(on_terminal(shell, *words)), words
+        assert b"\x1b" not in ended(shell(*words))[1]
     for words in (["get", "volumes/v1"], ["ls", "volumes"]):
         assert b"\x1b" not in ended(shell(*words))[1]
 
