@@ -35,16 +35,11 @@ Hashes: TypeAlias = "tuple[int | None, ...]"
 """Of one document: the hash of each field's value, None where it has no such field."""
 
 
-def hash_of(data: bytes, salt: bytes) -> int:
-    """32 bits of a value's canonical bytes.
+def hashing(salt: bytes) -> Callable[[bytes], int]:
+    """What makes 32 bits of a value's canonical bytes.
 
     Whoever names volumes must not be able to make them all collide: hence the salt of 16 bytes.
     """
-    return hashing(salt)(data)
-
-
-def hashing(salt: bytes) -> Callable[[bytes], int]:
-    """:func:`hash_of` with this salt, prepared once, for many values."""
     copy = blake2b(digest_size=4, salt=salt).copy
 
     def hashed(data: bytes) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestore.index import layered as layered_module
-from filestore.index.image import build, hash_of, merge
+from filestore.index.image import build, hashing, merge
 from filestore.index.layered import Layered
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filestore.index.image import Hashes
 
 SALT = bytes(16)
+hash_of = hashing(SALT)
 NOTHING: Hashes = (None, None)
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
@@ -77,7 +78,7 @@ def test_no_change_hides_a_candidate(
                 model[id] = hashes
             layered.fold()
             for data in (b"1", b"2"):
-                digest = hash_of(data, SALT)
+                digest = hash_of(data)
                 layered.put(data.decode(), (digest, digest))
                 model[data.decode()] = (digest, digest)
                 for wanted in ([(0, data)], [(1, data)], [(0, data), (1, data)]):
@@ -92,7 +93,7 @@ def test_no_change_hides_a_candidate(
         layered.settle()
         if not layered.upper.count:
             for data in (b"1", b"2"):
-                digest = hash_of(data, SALT)
+                digest = hash_of(data)
                 assert sorted(layered.candidates([(1, data)])) == matching(model, 1, digest)
 
 
@@ -103,12 +104,12 @@ def test_a_document_of_an_image_costs_its_id_and_12_bytes() -> None:
 
 
 def test_different_salts_give_different_hashes() -> None:
-    assert hash_of(b'"a"', SALT) == hash_of(b'"a"', SALT)
-    assert hash_of(b'"a"', SALT) != hash_of(b'"a"', b"\1" * 16)
+    assert hash_of(b'"a"') == hashing(SALT)(b'"a"')
+    assert hash_of(b'"a"') != hashing(b"\1" * 16)(b'"a"')
 
 
 def test_what_was_found_is_the_callers_own_and_told_again_when_it_changed() -> None:
-    digest = hash_of(b"1", SALT)
+    digest = hash_of(b"1")
     layered = Layered(build([("a", (digest,)), ("b", (digest,))], 1), SALT)
     layered.one(0, b"1").clear()
     assert layered.one(0, b"1") == ["a", "b"]
@@ -123,7 +124,7 @@ def test_what_was_found_is_the_callers_own_and_told_again_when_it_changed() -> N
 
 def test_what_is_known_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layered_module, "_MOST_KNOWN", 3)
-    layered = Layered(build([("a", (hash_of(b"1", SALT),))], 1), SALT)
+    layered = Layered(build([("a", (hash_of(b"1"),))], 1), SALT)
     for number in range(10):
         found = layered.one(0, b"%d" % number)
         assert found == (["a"] if number == 1 else [])
