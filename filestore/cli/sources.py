@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
@@ -21,6 +21,7 @@ from filestore.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from filestore.model import Document
     from filestore.past import Past
@@ -120,23 +121,19 @@ def read_dump(source: str) -> dict[str, dict[str, Document]] | Plan:
     return found
 
 
-@contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
+def _opened(source: str) -> AbstractContextManager[BinaryIO]:
     if source == "-":
         if sys.stdin is None:
             raise click.UsageError("there is no standard input")
-        yield sys.stdin.buffer
-        return
+        return nullcontext(sys.stdin.buffer)
     try:
-        file = open(source, "rb")  # noqa: SIM115  # closed below
+        return open(source, "rb")
     except FileNotFoundError:
         raise NotFound(
             f"{source}: is no revision, and there is no such store, folder or file (a revision of"
             f" git is written {GIT}{source})",
             path=source,
         ) from None
-    with file:
-        yield file
 
 
 def _lines(file: BinaryIO, source: str) -> Iterator[bytes]:
