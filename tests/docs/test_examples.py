@@ -201,6 +201,14 @@ def run_elsewhere(file: Path, mark: str, tmp_path: Path) -> None:
     assert ran.stdout == "".join(printed(*pair) for pair in pairs)
 
 
+@pytest.mark.parametrize("file", [*FILES, ROOT / "CHANGELOG.md"], ids=lambda file: file.name)
+def test_prose_is_wrapped(file):
+    """Of all but blocks of code, and tables, whose rows are lines."""
+    prose = re.sub(r"^```.*?^```$", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in prose.splitlines() if len(line) > 150 and not line.startswith("|")]
+    assert long == []
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_links_lead_somewhere(file):
     for target in re.findall(r"\]\(([^)#]+)", file.read_text()):
