@@ -68,6 +68,8 @@ class Background:
         if self._stop.wait(PUBLISH_SECONDS if normal else CHECKPOINT_SECONDS):
             return False
         self._wake.clear()
+        if self._stop.is_set():  # it may have been told so just now, and the telling cleared
+            return False
         try:
             if normal:
                 self._checkpointer.publish(PATIENCE_SECONDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filestore.engine.background import Background
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
 from filestore.errors import Closed
@@ -101,3 +102,23 @@ def test_a_view_that_cannot_be_taken_leaves_nothing_behind(closing: Closing) -> 
     with pytest.raises(Closed):
         View(Failing(), None, lambda _: None)  # type: ignore[arg-type]
     assert handle._reads._observers == []
+
+
+def test_the_background_thread_ends_though_it_is_told_as_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its last look whether to end and its forgetting of what it was told."""
+    monkeypatch.setattr("filestore.engine.background.CHECKPOINT_SECONDS", 0.0)
+    backend = FileBackend(tmp_path / "store", background=True)
+    background = Background(backend._ground, backend._checkpointer)
+
+    class Told(threading.Event):
+        def clear(self) -> None:
+            background.stop()
+            super().clear()
+
+    background._wake = Told()
+    background._wake.set()
+    ended = not background.round()
+    backend.close()
+    assert ended
