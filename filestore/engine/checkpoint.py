@@ -67,7 +67,11 @@ class Checkpointer:
             if begun is None:
                 return
             start, end = begun
-            self.sync(self._keys(start, end))
+            keys = self._keys(start, end, MANY + 1)
+            if len(keys) <= MANY:
+                self.sync(keys)
+            elif not self._sync_all():
+                self.sync(self._keys(start, end, None))
             self._write_down(end, wait)
 
     def _begin(self, wait: float | None) -> tuple[Mark, Mark] | None:
@@ -93,11 +97,11 @@ class Checkpointer:
             raise poison(self._ground, state, error) from error
         state.set_synced(committed.revision)
 
-    def _keys(self, start: Mark, end: Mark) -> set[Key]:
+    def _keys(self, start: Mark, end: Mark, most: int | None) -> set[Key]:
         ground = self._ground
         journal = Journal(ground.fs, ground.layout, ground.config.id)
         try:
-            return journal.keys(start, end)
+            return journal.keys(start, end, most)
         except OSError as error:
             raise storage_error(error, ground.layout.journal, None) from error
         finally:
@@ -105,12 +109,11 @@ class Checkpointer:
 
     def sync(self, keys: set[Key]) -> None:
         """Put the files, and the names of files and folders, on the disk."""
-        ground = self._ground
-        fs, layout = ground.fs, ground.layout
+        if len(keys) > MANY and self._sync_all():
+            return
+        layout = self._ground.layout
         paths = [layout.path(key) for key in keys]
         try:
-            if len(paths) > MANY and sync_file_system(fs, layout.root):
-                return
             folders = {layout.root}
             for path in paths:
                 folders.update(layout.folders(os.path.dirname(path)))
@@ -118,10 +121,22 @@ class Checkpointer:
             for folder in sorted(folders, reverse=True):
                 self._sync_folder(folder)
         except OSError as error:
-            if error.errno not in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-                raise storage_error(error, layout.root, None) from error
-            with self._writer.exclusive():
-                raise poison(ground, ground.check_writable(), error) from error
+            raise self._failed(error) from error
+
+    def _sync_all(self) -> bool:
+        """Put all that is on the file system on the disk; whether that could be done."""
+        try:
+            return sync_file_system(self._ground.fs, self._ground.layout.root)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> Exception:
+        """What to raise when the disk refused to sync."""
+        ground = self._ground
+        if error.errno not in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            return storage_error(error, ground.layout.root, None)
+        with self._writer.exclusive():
+            return poison(ground, ground.check_writable(), error)
 
     def _sync_file(self, path: str) -> None:
         fs = self._ground.fs

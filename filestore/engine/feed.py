@@ -5,21 +5,26 @@ Told is no more than the handle has taken in, so that the feed and the reads agr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from filestore.engine.history import History
 from filestore.engine.journal import Journal
+from filestore.engine.record import Outline, outline_of
 from filestore.engine.state import Mark
 from filestore.engine.tree import storage_error
 from filestore.errors import Corrupt, HistoryGone
-from filestore.model import only
+from filestore.model import Commit, only
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from filestore.engine.ground import Ground
-    from filestore.model import Commit, Key
+    from filestore.model import Key
+
+T = TypeVar("T", Commit, Outline)
 
 
 class Follower(Protocol):
@@ -90,10 +95,24 @@ class Feed:
             return
         if key is not None:
             self._ground.layout.path(key)  # raises InvalidKey
+        yield from self._following(since, end, partial(self._kept, key=key))
+
+    def outlines(self, since: int) -> Iterator[Outline]:
+        """The same without their documents; each is used up before the next is asked for."""
+        self._reads.catch_up()
+        end, overlay = self._end()
+        if overlay is not None:
+            yield from (outline_of(commit) for commit in overlay if commit.revision > since)
+        else:
+            yield from self._following(since, end, self._outlined)
+
+    def _following(
+        self, since: int, end: Mark, read: Callable[[int, Mark], Iterator[T]]
+    ) -> Iterator[T]:
         at = since
         while at < end.revision:
             try:
-                for commit in self._kept(at, end, key):
+                for commit in read(at, end):
                     at = commit.revision
                     yield commit
                 return
@@ -122,10 +141,20 @@ class Feed:
         if key is not None:
             yield from self._history.commits(key, since, end)
             return
-        journal = Journal(self._ground.fs, self._ground.layout, self._ground.config.id)
-        try:
+        with self._journal() as journal:
             for commit, _ in journal.read(_start(journal, since), end):
                 yield commit
+
+    def _outlined(self, since: int, end: Mark) -> Iterator[Outline]:
+        with self._journal() as journal:
+            yield from journal.outlines(_start(journal, since), end)
+
+    @contextmanager
+    def _journal(self) -> Iterator[Journal]:
+        """The journal, for one reading."""
+        journal = Journal(self._ground.fs, self._ground.layout, self._ground.config.id)
+        try:
+            yield journal
         finally:
             journal.close()
 

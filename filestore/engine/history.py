@@ -52,12 +52,11 @@ class _Segment:
         # By hash, for names are many and long: what a hash leads to is looked at once more.
         self._keys: dict[int, int | list[int]] = {}
 
-    def take_in(self, raw: bytes) -> None:
-        """Go on with the bytes from ``offset`` on, which end where a line ends."""
-        begin = raw.find(b"\n") + 1 if self.offset == 0 else 0  # the header is no commit
-        for start, stop, payload in record.lines(raw, self.seed, begin):
-            if payload is None or record.is_checkpoint(payload):
-                continue  # a bad line is noticed by the revision that it swallowed
+    def take_in(self, lines: Iterable[record.Line], end: int) -> None:
+        """Go on with the lines from ``offset`` on, up to where one ends."""
+        for start, stop, payload in lines:
+            if start == 0 or payload is None or record.is_checkpoint(payload):
+                continue  # the header; or a bad line, noticed by the revision that it swallowed
             try:
                 revision = record.revision_of(payload)
             except (ValueError, KeyError, TypeError):
@@ -67,10 +66,10 @@ class _Segment:
             while self.last < revision - 1:
                 self._add(0, 0)
                 self.gap = self.last
-            self._add(self.offset + start, self.offset + stop)
+            self._add(start, stop)
             for name in record.names_in(payload):
                 self._name(hash(name), revision)
-        self.offset += len(raw)
+        self.offset = end
 
     def _add(self, start: int, stop: int) -> None:
         self._starts.append(start)
@@ -216,7 +215,7 @@ class History:
         elif stop is None:
             return self._finished(journal, segment)
         if stop > segment.offset:
-            segment.take_in(journal.piece(number, segment.offset, stop))
+            segment.take_in(journal.lines(number, segment.offset, stop, segment.seed), stop)
         return segment
 
     def _finished(self, journal: Journal, segment: _Segment) -> _Segment:
@@ -225,7 +224,9 @@ class History:
         if following is None or segment.last < following.first - 1:
             stop = journal.size(segment.number)
             if stop > segment.offset:
-                segment.take_in(journal.piece(segment.number, segment.offset, stop))
+                segment.take_in(
+                    journal.lines(segment.number, segment.offset, stop, segment.seed), stop
+                )
         return segment
 
     def _journal(self) -> Journal:
@@ -244,8 +245,7 @@ def _places(segments: list[tuple[_Segment, int]], name: int, since: int) -> list
 def _documents(
     journal: Journal, place: _Place, keys: Container[tuple[str, str]]
 ) -> dict[Key, bytes | None]:
-    raw = journal.piece(place.segment, place.start, place.stop)
-    for line in record.lines(raw, place.seed, 0):
+    for line in journal.lines(place.segment, place.start, place.stop, place.seed):
         if line.payload is not None:
             try:
                 return record.documents_after(line.payload, keys)
@@ -255,8 +255,7 @@ def _documents(
 
 
 def _read(journal: Journal, place: _Place, key: Key) -> Commit:
-    raw = journal.piece(place.segment, place.start, place.stop)
-    for line in record.lines(raw, place.seed, 0):
+    for line in journal.lines(place.segment, place.start, place.stop, place.seed):
         if line.payload is not None:
             try:
                 commit, _ = record.parse_commit(line.payload, key)

@@ -12,7 +12,8 @@ import errno
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from filestore.engine import record
 from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
@@ -20,12 +21,14 @@ from filestore.engine.state import Mark, position, unpack
 from filestore.errors import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
     from filestore.model import Commit, Key
     from filestore.retention import Retention
+
+T = TypeVar("T")
 
 SEGMENT_MIN: Final = 128 << 10  # what a segment has from its birth on, synced before any commit
 SEGMENT_BYTES: Final = 4 << 20  # a commit that begins beyond this begins a segment
@@ -33,7 +36,8 @@ RESERVE_BYTES: Final = 64 << 10  # kept free for deletes on a full disk
 _GROW_MAX: Final = 1 << 20
 _SAFELY: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe's writer
 _READ_BYTES: Final = 1 << 18
-_CHUNK_BYTES: Final = 1 << 18  # of a long line are written in one go
+_PIECE_BYTES: Final = 1 << 19  # are read in one go; lines that are longer are not
+_CHUNK_BYTES: Final = 1 << 18  # of a long line are written or read in one go
 _NAME: Final = re.compile(r"(\d{8})\.log")
 
 
@@ -267,17 +271,35 @@ class Journal:
         for payload, mark, path, at in self._payloads(start, end):
             yield _commit(payload, path, at), mark
 
-    def keys(self, start: Mark, end: Mark) -> set[Key]:
-        """The documents that those commits changed, and maybe others.  Raises as :meth:`read`."""
+    def keys(self, start: Mark, end: Mark, most: int | None = None) -> set[Key]:
+        """The documents that those commits changed, and maybe others; ``most``: stops at so many.
+
+        Raises as :meth:`read`.
+        """
         found: set[Key] = set()
         for payload, _, path, at in self._payloads(start, end):
             try:
-                found.update(record.keys_in(payload))
+                for key in record.keys_in(payload):
+                    found.add(key)
+                    if len(found) == most:
+                        return found
             except (ValueError, KeyError, TypeError) as error:
                 raise bad_line(path, at) from error
         return found
 
-    def _payloads(self, start: Mark, end: Mark) -> Iterator[tuple[bytes, Mark, str, int]]:
+    def outlines(self, start: Mark, end: Mark) -> Iterator[record.Outline]:
+        """Those commits without their documents; each is used up before the next is asked for.
+
+        Raises as :meth:`read`, also while the ops are gone through.
+        """
+        for payload, _, path, at in self._payloads(start, end):
+            try:
+                outline = record.outline(payload)
+            except (ValueError, KeyError, TypeError) as error:
+                raise bad_line(path, at) from error
+            yield outline._replace(ops=_good(outline.ops, path, at))
+
+    def _payloads(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
         """The objects of those commits, with the mark after each, and where it stands."""
         number, offset = unpack(start.position)
         last, stop = unpack(end.position)
@@ -297,23 +319,78 @@ class Journal:
                 )
             # What the next segment counts again is void in this one.
             void = following.first if following is not None else end.revision + 1
-            raw = self._read_from(segment, offset, stop if number == last else None)
-            for start_at, stop_at, payload in record.lines(raw, segment.header.seed, 0):
-                if (offset == 0 and start_at == 0) or expected >= void:
+            upto = stop if number == last else None
+            for line in self._lines(segment, offset, upto, segment.header.seed):
+                if line.start == 0 or expected >= void:
                     continue  # the header, or an end that counts no more
-                if payload is None or record.is_checkpoint(payload):
+                if line.payload is None or record.is_checkpoint(line.payload):
                     continue  # a bad line is noticed by the revision that it swallowed
-                revision = _revision(payload, path, offset + start_at)
+                revision = _revision(line.payload, path, line.start)
                 if revision < expected:
                     continue
                 if revision > expected:
-                    raise bad_line(path, offset + start_at)
+                    raise bad_line(path, line.start)
                 expected += 1
-                mark = Mark(revision, position(number, offset + stop_at))
-                yield payload, mark, path, offset + start_at
+                yield line.payload, Mark(revision, position(number, line.end)), path, line.start
             if expected < void:
-                raise bad_line(path, offset + len(raw))
+                raise bad_line(path, stop if number == last else self.size(number))
             number, offset = number + 1, 0
+
+    def lines(self, number: int, start: int, stop: int, seed: int) -> Iterator[record.Line]:
+        """The lines of a segment between two places where lines begin; see record.lines.
+
+        ``seed``: of its header, when that was looked at.  Raises FileNotFoundError.
+        """
+        segment = self._open_reader(number)
+        if segment is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(number))
+        return self._lines(segment, start, stop, seed)
+
+    def _lines(
+        self, segment: Segment, start: int, stop: int | None, seed: int
+    ) -> Iterator[record.Line]:
+        """The same, to the end where there is no ``stop``: in pieces, and long lines as such."""
+        fs, fd = self._fs, segment.fd
+        if stop is None:
+            stop = fs.fstat(fd).st_size
+        at = start
+        while at < stop:
+            raw = read_at(fs, fd, at, min(_PIECE_BYTES, stop - at))
+            size = raw.rfind(b"\n") + 1
+            if at + len(raw) < stop and len(raw) == _PIECE_BYTES:
+                if not size:
+                    line = self._long_line(fd, at, stop, seed)
+                    if line is not None:
+                        del raw  # whoever is told goes through it meanwhile
+                        yield line
+                        at = line.end
+                        continue
+                    raw = read_at(fs, fd, at, stop - at)  # what is no line ends nobody knows where
+                else:
+                    raw = raw[:size]
+            for begin, end, payload in record.lines(raw, seed, 0):
+                yield record.Line(at + begin, at + end, payload)
+            if not raw:
+                return
+            at += len(raw)
+
+    def _long_line(self, fd: int, start: int, stop: int, seed: int) -> record.Line | None:
+        """A good line that begins here; it is read again whenever its object is asked for."""
+        found = record.long_line(partial(self._pieces, fd, start, stop), seed)
+        if found is None:
+            return None
+        size, head = found
+        end = start + size
+        read = partial(self._pieces, fd, start + record.FRAME, end - 1)
+        return record.Line(start, end, record.Long(head, read))
+
+    def _pieces(self, fd: int, start: int, stop: int) -> Iterator[bytes]:
+        while start < stop:
+            raw = read_at(self._fs, fd, start, min(_CHUNK_BYTES, stop - start))
+            if not raw:
+                return
+            yield raw
+            start += len(raw)
 
     def _begin_later(self, number: int, last: int, expected: int) -> tuple[int, int]:
         """Where to read on from the end of a segment that was dropped since."""
@@ -322,11 +399,6 @@ class Journal:
             if header is not None:
                 return (later, 0) if header.first <= expected else (number, 0)
         return number, 0
-
-    def _read_from(self, segment: Segment, offset: int, stop: int | None) -> bytes:
-        if stop is None:
-            stop = self._fs.fstat(segment.fd).st_size
-        return read_at(self._fs, segment.fd, offset, max(0, stop - offset))
 
     def raw(self, number: int) -> bytes | None:
         """The whole of a segment; None where it is not there."""
@@ -343,13 +415,6 @@ class Journal:
     def size(self, number: int) -> int:
         """How many bytes a segment has.  Raises FileNotFoundError."""
         return self._fs.lstat(self.path(number)).st_size
-
-    def piece(self, number: int, start: int, stop: int) -> bytes:
-        """Some bytes of a segment, fewer where it ends.  Raises FileNotFoundError."""
-        segment = self._open_reader(number)
-        if segment is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(number))
-        return read_at(self._fs, segment.fd, start, stop - start)
 
     def _open_reader(self, number: int) -> Segment | None:
         if self._reader is not None and self._reader.number == number:
@@ -416,14 +481,22 @@ class Journal:
             self.close_reader()
 
 
-def _revision(payload: bytes, path: str, at: int) -> int:
+def _good(ops: Iterable[T], path: str, at: int) -> Iterator[T]:
+    """The ops of a line; raises Corrupt where it comes to one that is none."""
+    try:
+        yield from ops
+    except (ValueError, KeyError, TypeError) as error:
+        raise bad_line(path, at) from error
+
+
+def _revision(payload: record.Object, path: str, at: int) -> int:
     try:
         return record.revision_of(payload)
     except (ValueError, KeyError, TypeError) as error:
         raise bad_line(path, at) from error
 
 
-def _commit(payload: bytes, path: str, at: int) -> Commit:
+def _commit(payload: record.Object, path: str, at: int) -> Commit:
     try:
         return record.parse_commit(payload)[0]
     except (ValueError, KeyError, TypeError) as error:

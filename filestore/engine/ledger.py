@@ -10,6 +10,7 @@ from filestore.codec import etag_of
 from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
 from filestore.engine.pace import Pace
+from filestore.engine.record import outline_of
 from filestore.model import Origin
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from filestore.engine.ground import Ground
     from filestore.engine.reads import Reads
+    from filestore.engine.record import Outline
     from filestore.engine.shelf import Shelf
-    from filestore.model import Commit, Key
+    from filestore.model import Commit, Etag, Key
 
 Moves: TypeAlias = "tuple[int, int]"
 """How often files were moved to a name, and from it."""
@@ -101,7 +103,7 @@ class Ledger:
             state.set_heard(0.0)
         self._shelf.disown(_SAVED)
         catalog = Catalog()
-        for commit in self._reads.feed.changes(0):
+        for commit in self._reads.feed.outlines(0):
             self._learn(catalog, commit)
             self.pace()
         self._lost()
@@ -111,7 +113,7 @@ class Ledger:
         """Take in the commits since it was saved; False where it is of another history."""
         revision, stamp = catalog.point
         expected = revision + 1
-        commits = self._reads.feed.changes(max(revision - 1, 0))
+        commits = self._reads.feed.outlines(max(revision - 1, 0))
         if revision:
             first = next(commits, None)
             if first is None or (first.revision, first.time) != (revision, stamp):
@@ -159,9 +161,9 @@ class Ledger:
                 return
             if self.catalog is not None:
                 for commit in commits:
-                    self._learn(self.catalog, commit)
+                    self._learn(self.catalog, outline_of(commit))
 
-    def _learn(self, catalog: Catalog, commit: Commit) -> None:
+    def _learn(self, catalog: Catalog, commit: Outline) -> None:
         if commit.revision <= catalog.point.revision:
             return
         cut = len(self._layout.root) + 1
@@ -179,15 +181,16 @@ class Ledger:
                     self._unseen[name] = key
             if commit.origin is not Origin.EXTERNAL:
                 came, left = published.get(name, (0, 0))
-                moves = came + (after is not None), left + (before is not None)
+                moves = came + (after is not None), left + before
                 published[name] = _MOVES.get(moves, moves)
         catalog.point = Point(commit.revision, commit.time)
 
-    def _known_of(self, key: Key, data: bytes) -> Known:
+    def _known_of(self, key: Key, after: Etag | bytes) -> Known:
         """A document that was committed, and the file where this handle has seen it there."""
         entry = self._reads.known(key)
-        if entry is None or entry.data != data:
-            written, etag = self._reads.written.get(key), bytes.fromhex(etag_of(data))
+        if entry is None or after != (entry.data if isinstance(after, bytes) else entry.etag):
+            etag = bytes.fromhex(etag_of(after) if isinstance(after, bytes) else after)
+            written = self._reads.written.get(key)
             return written if written is not None and written.etag == etag else Known(etag, UNSEEN)
         return Known(bytes.fromhex(entry.etag), UNSEEN if entry.racy else entry.signature)
 

@@ -42,7 +42,7 @@ from filestore.engine.names import encode_collection, encode_id
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from filestore.model import Etag
 
@@ -52,6 +52,8 @@ _MOST_SEGMENTS: Final = 1 << 24
 _MOST_KEPT: Final = 4 << 20  # bytes of a line that is made once
 _LONG: Final = 256  # documents from which on a commit's object is made piece by piece
 _LINE: Final = re.compile(rb"[0-9a-f]{8} \{")
+FRAME: Final = 9  # bytes before a line's object, and another after it
+_BEGIN: Final = 4096
 _REVISION: Final = re.compile(rb'\{"revision":(\d{1,19}),')
 _BEGUN: Final = re.compile(
     rb'[^\n]*\n(?:[0-9a-f]{8} \{"checkpoint":[^\n]*\n)*'
@@ -59,6 +61,8 @@ _BEGUN: Final = re.compile(
 )
 # Canonical documents have their keys sorted, and so can't hold this; texts have quotes escaped.
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
+_OP: Final = b'{"collection":'
+_OPS: Final = b',"ops":['
 _is_etag: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _dumps = orjson.dumps
 _as_it_is: Final = orjson.Fragment
@@ -78,12 +82,39 @@ class Header(NamedTuple):
     seed: int
 
 
+class Long(NamedTuple):
+    """The object of a line that is too long to be in memory as a whole.
+
+    ``head``: its first bytes.  ``pieces``: reads all of it, in pieces, each time it is called.
+    """
+
+    head: bytes
+    pieces: Callable[[], Iterator[bytes]]
+
+
+Object: TypeAlias = bytes | Long
+"""The object in a line."""
+
+
 class Line(NamedTuple):
     """A good line, or with ``payload`` None a run of bytes that is none."""
 
     start: int
     end: int
-    payload: bytes | None
+    payload: Object | None
+
+
+class Outline(NamedTuple):
+    """A commit without its documents.
+
+    ``ops``: each document's key, whether there was one before, and the etag that it has now or
+    the document itself, None for a delete.  To be gone through once.
+    """
+
+    revision: int
+    time: float
+    origin: Origin
+    ops: Iterable[tuple[Key, bool, Etag | bytes | None]]
 
 
 def line(payload: bytes, seed: int) -> bytes:
@@ -280,22 +311,31 @@ def checkpoint_payload(revision: int) -> bytes:
     return b'{"checkpoint":%d}' % revision
 
 
-def is_checkpoint(payload: bytes) -> bool:
-    return payload.startswith(b'{"checkpoint":')
+def is_checkpoint(payload: Object) -> bool:
+    return _start(payload).startswith(b'{"checkpoint":')
 
 
-def checkpoint_revision(payload: bytes) -> int:
+def checkpoint_revision(payload: Object) -> int:
     """Raises ValueError for what is no checkpoint."""
-    return _number(orjson.loads(payload)["checkpoint"])
+    return _number(orjson.loads(_start(payload))["checkpoint"])
 
 
-def revision_of(payload: bytes) -> int:
+def revision_of(payload: Object) -> int:
     """The revision of a commit, without looking at the rest.
 
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
-    match = _REVISION.match(payload)
-    return _number(int(match[1]) if match else orjson.loads(payload)["revision"])
+    start = _start(payload)
+    match = _REVISION.match(start)
+    return _number(int(match[1]) if match else orjson.loads(start)["revision"])
+
+
+def _start(payload: Object) -> bytes:
+    return payload.head if isinstance(payload, Long) else payload
+
+
+def _pieces(payload: Object) -> Iterator[bytes]:
+    return payload.pieces() if isinstance(payload, Long) else iter((payload,))
 
 
 def begun(raw: bytes) -> float | None:
@@ -304,12 +344,55 @@ def begun(raw: bytes) -> float | None:
     return float(match[1]) if match else None
 
 
-def names_in(payload: bytes) -> Iterator[bytes]:
+def parts_of(payload: Object) -> Iterator[bytes]:
+    """A commit in parts: the object without its ops, then each op.
+
+    No more than an op and a piece of the line are in memory.  Raises ValueError.
+    """
+    pieces = _pieces(payload)
+    rest = next(pieces, b"")
+    while (at := rest.find(_OPS)) < 0:
+        piece = next(pieces, None)
+        if piece is None:
+            raise ValueError("there are no ops")
+        rest += piece
+    at += len(_OPS)
+    yield rest[:at] + b"]}"
+    begun = False  # whether an op stands at the beginning of the rest
+    looked = 0  # up to where there is no head of another one in it
+    rest = rest[at:]
+    while True:
+        done = 0
+        for match in _HEAD.finditer(rest, looked):
+            if begun:
+                yield rest[done : match.start() - 1]
+            elif match.start():
+                raise ValueError("the first op is none of ours")
+            done, begun = match.start(), True
+        # Only the last of what may be a head can be one that goes on in the next piece.
+        last = rest.rfind(_OP, done + begun)
+        looked = (last if last >= 0 else max(done + begun, len(rest) - len(_OP))) - done
+        rest = rest[done:]
+        piece = next(pieces, None)
+        if piece is None:
+            break
+        rest += piece
+    if not rest.endswith(b"]}"):
+        raise ValueError("the ops do not end")
+    if begun:
+        yield rest[:-2]
+    elif rest != b"]}":
+        raise ValueError("the ops are none of ours")
+
+
+def names_in(payload: Object) -> Iterator[bytes]:
     """What :func:`name_of` gives for each document that a commit changed; maybe others too."""
-    return (match[1] for match in _HEAD.finditer(payload))
+    if isinstance(payload, bytes):
+        return (match[1] for match in _HEAD.finditer(payload))
+    return (match[1] for part in parts_of(payload) if (match := _HEAD.match(part)))
 
 
-def keys_in(payload: bytes) -> Iterator[Key]:
+def keys_in(payload: Object) -> Iterator[Key]:
     """The documents that a commit changed, without looking at what is in them; maybe others too."""
     for name in names_in(payload):
         fields = orjson.loads(b'{"collection":%b}' % name)
@@ -322,16 +405,22 @@ def name_of(key: tuple[str, str]) -> bytes:
     return b'%b,"id":%b' % (_dumps(collection), _dumps(id))
 
 
-def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
+def _fields_in(payload: Object) -> tuple[dict[str, Any], Iterable[dict[str, Any]]]:
+    """A commit's fields, and its ops one by one."""
+    if isinstance(payload, bytes):
+        fields: dict[str, Any] = orjson.loads(payload)
+        return fields, fields["ops"]
+    parts = parts_of(payload)
+    return orjson.loads(next(parts)), map(orjson.loads, parts)
+
+
+def parse_commit(payload: Object, key: Key | None = None) -> tuple[Commit, int]:
     """The commit in a line, and the revision that was synced before it.
 
     With a ``key``, only what it did to that document.
     Raises ValueError, KeyError or TypeError for what is no commit.
     """
-    fields: dict[str, Any] = orjson.loads(payload)
-    found = fields["ops"]
-    if key is not None:
-        found = [op for op in found if (op["collection"], op["id"]) == key]
+    fields, found = _fields_in(payload)
     ops = [
         Op(
             _key(op["collection"], op["id"]),
@@ -339,6 +428,7 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
             canonical_again(op["document"]) if "document" in op else None,
         )
         for op in found
+        if key is None or (op["collection"], op["id"]) == key
     ]
     commit = Commit(
         _number(fields["revision"]),
@@ -351,7 +441,35 @@ def parse_commit(payload: bytes, key: Key | None = None) -> tuple[Commit, int]:
     return commit, _number(fields["synced"])
 
 
-def documents_after(payload: bytes, keys: Container[tuple[str, str]]) -> dict[Key, bytes | None]:
+def outline_of(commit: Commit) -> Outline:
+    """A commit without its documents; of those that it made the bytes stand for the etags."""
+    ops = ((op.key, op.before is not None, op.after) for op in commit.ops)
+    return Outline(commit.revision, commit.time, commit.origin, ops)
+
+
+def outline(payload: Object) -> Outline:
+    """A commit without its documents.
+
+    Raises ValueError, KeyError or TypeError for what is no commit, also while its ops are gone
+    through.
+    """
+    fields, found = _fields_in(payload)
+    return Outline(
+        _number(fields["revision"]),
+        float(fields["time"]),
+        Origin(fields["origin"]),
+        map(_outlined, found),
+    )
+
+
+def _outlined(op: dict[str, Any]) -> tuple[Key, bool, Etag | None]:
+    after = op["after"] if "document" in op else None
+    if after is not None and not _is_etag(after):
+        raise ValueError(f"{after!r:.40} is no etag")
+    return _key(op["collection"], op["id"]), op["before"] is not None, after
+
+
+def documents_after(payload: Object, keys: Container[tuple[str, str]]) -> dict[Key, bytes | None]:
     """What a commit made of some documents, where it changed them; None for a delete.
 
     Raises ValueError, KeyError or TypeError for what is no commit.
@@ -360,7 +478,7 @@ def documents_after(payload: bytes, keys: Container[tuple[str, str]]) -> dict[Ke
         Key(op["collection"], op["id"]): (
             canonical_again(op["document"]) if "document" in op else None
         )
-        for op in orjson.loads(payload)["ops"]
+        for op in _fields_in(payload)[1]
         if (op["collection"], op["id"]) in keys
     }
 
@@ -376,6 +494,29 @@ def _number(value: object, most: int = _MOST) -> int:
     if type(value) is not int or not 0 <= value < most:
         raise ValueError(f"{value!r:.40} is no revision and no segment")
     return value
+
+
+def long_line(pieces: Callable[[], Iterator[bytes]], seed: int) -> tuple[int, bytes] | None:
+    """How many bytes a line has that is told in pieces, and its object's first bytes.
+
+    None where no good line begins.
+    """
+    begin = b""
+    size, checksum = 0, seed
+    for piece in pieces():
+        at = 0
+        if not size:
+            if not _LINE.match(piece):
+                return None
+            begin, at = piece[:_BEGIN], FRAME
+        end = piece.find(b"\n", at)
+        if end >= 0:
+            checksum = crc32(piece[at:end], checksum)
+            good = checksum == int(begin[: FRAME - 1], 16)
+            return (size + end + 1, begin[FRAME : end if not size else None]) if good else None
+        checksum = crc32(piece[at:], checksum)
+        size += len(piece)
+    return None
 
 
 def lines(raw: bytes, seed: int, start: int) -> Iterator[Line]:

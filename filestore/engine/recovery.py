@@ -209,7 +209,7 @@ class _Reader:
         self._gap = None
         self.loose = False
 
-    def _commit(self, payload: bytes, path: str, start: int, at: int) -> bool:
+    def _commit(self, payload: record.Object, path: str, start: int, at: int) -> bool:
         """Take in a commit; False where nothing from here on counts."""
         try:
             commit, synced = record.parse_commit(payload)
@@ -233,7 +233,7 @@ class _Reader:
         self._commits.append((commit, self.end))
         return True
 
-    def _checkpoint(self, payload: bytes, path: str, start: int, at: int) -> None:
+    def _checkpoint(self, payload: record.Object, path: str, start: int, at: int) -> None:
         try:
             revision = record.checkpoint_revision(payload)
         except ValueError:

@@ -23,6 +23,7 @@ def long_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line is a long one, of many pieces."""
     monkeypatch.setattr(record, "_LONG", 0)
     monkeypatch.setattr(journal, "_CHUNK_BYTES", 500)
+    monkeypatch.setattr(journal, "_PIECE_BYTES", 600)
 
 
 def test_lines_are_written_in_pieces(ground: Ground) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import filestore
 from filestore import Store
+from filestore.engine import journal, record
 from filestore.engine.files import FileBackend
 from filestore.engine.layout import Layout
 from tests.contract.backend import SharedBackendContract
@@ -47,6 +50,19 @@ class TestNormalDurability(FilesContract):
 
 class TestNoDurability(FilesContract):
     options = {"durability": "off"}
+
+
+@pytest.fixture
+def long_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every line of the journal is too long to be written or read as a whole."""
+    monkeypatch.setattr(record, "_LONG", 0)
+    monkeypatch.setattr(journal, "_PIECE_BYTES", 130)
+    monkeypatch.setattr(journal, "_CHUNK_BYTES", 64)
+
+
+@pytest.mark.usefixtures("long_lines")
+class TestLongLines(FilesContract):
+    pass
 
 
 class FilesStoreContract(SharedStoreContract):

@@ -10,12 +10,13 @@ import pytest
 import filestore
 from filestore import retention
 from filestore.codec import canonical
-from filestore.engine import journal
+from filestore.engine import journal, record
 from filestore.engine.files import FileBackend
 from filestore.errors import Corrupt, HistoryGone
 from filestore.model import Edit, Key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from filestore.model import Commit
@@ -136,13 +137,15 @@ def test_a_documents_changes_are_not_sought_in_the_rest_of_the_journal(
     scribble(backend, random.Random(2), 100)
     assert list(backend.changes(0, KEYS[0]))
     read: list[int] = []
-    original = journal.Journal.piece
+    original = journal.Journal.lines
 
-    def piece(self: journal.Journal, number: int, start: int, stop: int) -> bytes:
+    def lines(
+        self: journal.Journal, number: int, start: int, stop: int, seed: int
+    ) -> Iterator[record.Line]:
         read.append(stop - start)
-        return original(self, number, start, stop)
+        return original(self, number, start, stop, seed)
 
-    monkeypatch.setattr(journal.Journal, "piece", piece)
+    monkeypatch.setattr(journal.Journal, "lines", lines)
     found = list(backend.changes(0, KEYS[1]))
     assert len(read) == len(found)
     scribble(backend, random.Random(3), 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestore.codec import canonical
+from filestore.codec import canonical, etag_of
 from filestore.engine import record
 from filestore.errors import InvalidKey
 from filestore.model import Commit, Key, Op, Origin
@@ -54,6 +56,100 @@ def test_a_line_that_is_made_piece_by_piece_is_the_same_line(
             assert line.size == len(record.line(payload, 5))
             assert all(len(chunk) >= size for chunk in chunks[:-1])
         assert list(record.keys_in(payload)) == [op.key for op in original.ops]
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
+    ['{"collection":"c","id":"i","before":null', "]}", '"', "\\", ',"ops":[', '"},{"collection":']
+)
+DOCUMENTS = st.recursive(
+    st.dictionaries(TEXTS | st.sampled_from(["collection", "id", "before"]), TEXTS, max_size=3),
+    lambda inner: st.dictionaries(
+        TEXTS | st.just("collection"), inner | st.lists(inner, max_size=2), max_size=3
+    ),
+    max_leaves=6,
+)
+
+
+def _bytes(document: dict[str, Any] | None) -> bytes | None:
+    return None if document is None else canonical(document)
+
+
+def pieces_of(payload: bytes, size: int) -> record.Long:
+    """The object of a line as it is read in pieces."""
+    return record.Long(
+        payload[:100],
+        lambda: (payload[at : at + size] for at in range(0, len(payload), size)),
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(TEXTS.filter(bool), st.none() | DOCUMENTS, st.none() | DOCUMENTS), max_size=4
+    ),
+    TEXTS,
+    st.sampled_from([1, 2, 7, 40, 10_000]),
+)
+def test_an_object_read_in_pieces_says_what_it_says_as_a_whole(
+    ops: list[tuple[str, dict[str, Any] | None, dict[str, Any] | None]], message: str, size: int
+) -> None:
+    made = tuple(Op(Key("volumes", id), _bytes(was), _bytes(after)) for id, was, after in ops)
+    original = Commit(7, 1.5, None, message, Origin.LOCAL, made)
+    try:
+        payload = record.commit_payload(original, record.etags(original), 6)
+        whole = record.parse_commit(payload)
+    except InvalidKey:
+        return  # an id that is none
+    assert isinstance(payload, bytes)
+    long = pieces_of(payload, size)
+    assert record.parse_commit(long) == whole
+    assert list(record.keys_in(long)) == list(record.keys_in(payload)) == [op.key for op in made]
+    assert record.revision_of(long) == 7
+    assert not record.is_checkpoint(long)
+    keys = {op.key for op in made[:1]}
+    assert record.documents_after(long, keys) == record.documents_after(payload, keys)
+    for each in (payload, long):
+        told = record.outline(each)
+        assert (told.revision, told.time, told.origin) == (7, 1.5, Origin.LOCAL)
+        assert list(told.ops) == [
+            (op.key, op.before is not None, None if op.after is None else etag_of(op.after))
+            for op in made
+        ]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"revision":7,"synced":6}',
+        b'{"revision":7,"ops":[{"id":"v"}]}',
+        b'{"revision":7,"ops":[ {"collection":"c","id":"i","before":null}]}',
+        b'{"revision":7,"ops":[{"collection":"c","id":"i","before":null}]',
+        b'{"revision":7,"ops":[]',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_an_object_in_pieces_that_is_no_commit_of_ours_is_refused(
+    payload: bytes, size: int
+) -> None:
+    with pytest.raises(ValueError, match="op"):
+        list(record.parts_of(pieces_of(payload, size)))
+
+
+@pytest.mark.parametrize("size", [30, 64, 10_000])
+def test_a_long_line_is_found_by_its_checksum(size: int) -> None:
+    payload = b'{"checkpoint":12}' + b" " * 200
+    line = record.line(payload, 5)
+
+    def found(raw: bytes) -> tuple[int, bytes] | None:
+        return record.long_line(lambda: (raw[at : at + size] for at in range(0, len(raw), size)), 5)
+
+    told = found(line + b"more")
+    assert told is not None
+    assert told[0] == len(line)
+    assert payload.startswith(told[1])
+    assert found(line[:-1]) is None
+    assert found(line[:-2] + b"x\n") is None
+    assert found(b"\0" * 300) is None
+    assert found(b"") is None
 
 
 def test_a_header_reads_back_and_seeds_its_lines() -> None:
