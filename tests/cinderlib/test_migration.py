@@ -162,13 +162,86 @@ def test_what_the_database_has_is_read_as_often_for_many_as_for_few(
     assert reads["key_values"] == 2  # before the first batch is written, and for the comparison
 
 
-@pytest.mark.parametrize("policy", ["overwrite", "merge"])
-def test_a_database_of_cinderlib_takes_no_changes(tmp_path: Path, url: str, policy: str) -> None:
-    with filestore.open(tmp_path / "state") as store:
-        store["key_values"]["k"] = {"value": "v"}
-    ran = migrate(tmp_path / "state", f"cinderlib+{url}", "--on-conflict", policy)
+ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+SNAP, LINK = "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444"
+
+
+@pytest.fixture
+def edited(tmp_path: Path, url: str) -> Path:
+    """What is in a database of cinderlib, changed in every way."""
+    python(MAKE, url)
+    assert migrate(f"cinderlib+{url}", tmp_path / "state").returncode == 0
+    with filestore.open(tmp_path / "state") as store, store.transaction() as tx:
+        volumes = tx["volumes"]
+        volumes.patch(ONE, {"size": 11, "metadata": {"team": None, "new": "x"}})
+        volumes.patch(ONE, {"volume_type": {"extra_specs": {"tier": None, "fast": "yes"}}})
+        volumes.patch(ONE, {"glance_metadata": {"os": "plan9"}, "provider_location": None})
+        typed = {"extra_specs": {"tier": "iron"}}
+        volumes.patch(TWO, {"display_name": None, "volume_type_id": TWO, "volume_type": typed})
+        tx["snapshots"].patch(SNAP, {"status": "error", "metadata": {"a": "1"}})
+        link = {"connection_info": {"conn": {"data": {"auth_password": "other"}}}}
+        tx["connections"].patch(LINK, {**link, "mountpoint": "/dev/vdb"})
+        tx["key_values"]["owner"] = {"value": "ben"}
+        tx["key_values"]["new"] = {"value": "kv"}
+    return tmp_path / "state"
+
+
+def test_what_a_database_of_cinderlib_has_otherwise_is_told_or_left_alone(
+    edited: Path, url: str
+) -> None:
+    before = python(LIST, url)
+    ran = migrate(edited, f"cinderlib+{url}")
     assert ran.returncode == 3
-    assert "new resources only" in ran.stderr
+    assert "nothing was written" in ran.stderr
+    assert python(LIST, url) == before
+    ran = migrate(edited, f"cinderlib+{url}", "--on-conflict", "skip")
+    assert "1 created, 0 updated, 1 the same, 5 left as they were" in ran.stdout
+    after = json.loads(python(LIST, url))
+    assert after["key_values"].pop("new") == "kv"
+    assert after == json.loads(before)
+
+
+@pytest.mark.parametrize("policy", ["overwrite", "merge"])
+def test_a_database_of_cinderlib_takes_changes(
+    edited: Path, url: str, tmp_path: Path, policy: str
+) -> None:
+    dry = migrate(edited, f"cinderlib+{url}", "--on-conflict", policy, "--dry-run")
+    assert "would be: 1 created, 5 updated, 1 the same" in dry.stdout
+    ran = migrate(edited, f"cinderlib+{url}", "--on-conflict", policy)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "1 created, 5 updated, 1 the same; both sides compared" in ran.stdout
+    again = migrate(edited, f"cinderlib+{url}", "--on-conflict", policy)
+    assert "0 created, 0 updated, 7 the same" in again.stdout
+    found = json.loads(python(LIST, url))
+    kept = policy == "merge"
+    volumes = {id: (size, name, metadata) for id, size, name, metadata in found["volumes"]}
+    assert volumes == {
+        ONE: (11, "one", {"new": "x", **({"team": "db"} if kept else {})}),
+        TWO: (2, "two" if kept else None, {}),
+    }
+    assert found["specs"][ONE] == {"fast": "yes", **({"tier": "gold"} if kept else {})}
+    assert found["specs"][TWO] == {"tier": "iron"}
+    assert found["connections"] == [[LINK, TWO, "other"]]
+    assert found["key_values"] == {"owner": "ben", "nothing": None, "new": "kv"}
+    migrate(f"cinderlib+{url}", tmp_path / "back")
+    back = documents(tmp_path / "back")
+    assert back["volumes"][ONE]["glance_metadata"] == {"os": "plan9"}
+    snapshot = back["snapshots"][SNAP]
+    assert (snapshot["status"], snapshot["metadata"]) == ("error", {"a": "1"})
+    assert back["connections"][LINK]["mountpoint"] == "/dev/vdb"
+
+
+def test_a_volume_of_cinderlibs_database_loses_its_type_and_gets_it_back(
+    edited: Path, url: str
+) -> None:
+    for specs in (None, {"tier": "gold"}, None, {"tier": "lead"}):
+        with filestore.open(edited) as store:
+            typed = specs and {"extra_specs": specs}
+            store["volumes"].patch(ONE, {"volume_type": None})
+            store["volumes"].patch(ONE, {"volume_type": typed, "volume_type_id": specs and ONE})
+        ran = migrate(edited, f"cinderlib+{url}", "--on-conflict", "overwrite")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert json.loads(python(LIST, url))["specs"][ONE] == (specs or {})
 
 
 def test_what_cinderlib_has_no_place_for_stops_it(tmp_path: Path, url: str) -> None:

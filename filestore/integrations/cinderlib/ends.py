@@ -8,7 +8,7 @@ documents that this package's plugin keeps.  What that database cannot tell or k
 * It keeps a snapshot's backend in ``progress``.
 * Of a volume type it keeps the id and the extra specs, not the qos specs.
 * Key-values hold text or None.
-* cinderlib's plugin takes the type from a volume that it changes, so only new ones are written.
+* The type that a volume had and has no more stays, without a volume.
 * What was deleted softly is hidden, and stays behind.
 """
 
@@ -26,17 +26,22 @@ from cinder import exception as cinder_exception
 from cinderlib import objects
 from oslo_db import exception as db_exception
 
-from filestore.codec import canonical
+from filestore.codec import canonical, etag_of
 from filestore.errors import Conflict, InvalidDocument, StorageError
 from filestore.integrations.cinderlib import resources
+from filestore.integrations.cinderlib.updates import (
+    UNCHANGED,
+    create_image_metadata,
+    update_snapshot_metadata,
+    update_volume,
+)
 from filestore.location import CINDERLIB, masked_url
-from filestore.migration import Policy
 from filestore.resources.documents import CONNECTIONS, KEY_VALUES, SNAPSHOTS, VOLUMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filestore.migration import Write
+    from filestore.migration import Policy, Write
     from filestore.model import Document, Etag, Key
 
 _ORDER: Final = (VOLUMES, SNAPSHOTS, CONNECTIONS, KEY_VALUES)
@@ -138,30 +143,25 @@ class CinderlibDatabase:
     def rank(self, collection: str) -> int:
         return _ORDER.index(collection)
 
-    def refusal(self, collection: str, policy: Policy) -> str | None:
+    def refusal(self, collection: str, policy: Policy) -> str | None:  # noqa: ARG002  (the protocol's)
         if collection not in _ORDER:
             return f"cinderlib's database has no place for the collection {collection}"
-        if policy in {Policy.OVERWRITE, Policy.MERGE}:
-            return (
-                "cinderlib's database takes new resources only (a change would take a volume's"
-                " type away): use skip, and change what is there through cinderlib"
-            )
         return None
 
     def current(self, key: Key) -> tuple[Document, Etag | None] | None:
         if key in self._written:
             self._forget(key.collection)
         found = self[key.collection].get(key.id)
-        return None if found is None else (found, None)
+        return None if found is None else (found, etag_of(canonical(found)))
 
     def agrees(self, there: Document, document: Document) -> bool:
         """Whether what is there is the document, but for what the database does by itself."""
         return canonical(_kept(there)) == canonical(_kept(document))
 
     def write(self, writes: Sequence[Write], message: str) -> None:  # noqa: ARG002  (no history)
-        for key, document, _ in writes:
+        for key, document, seen in writes:
             try:
-                self._set(key, document)
+                self._set(key, document, new=seen is None)
             except _TROUBLE as error:
                 raise self._refused(error, key) from None
             self._written.add(key)
@@ -175,7 +175,7 @@ class CinderlibDatabase:
         self._documents.pop(collection, None)
         self._written = {key for key in self._written if key.collection != collection}
 
-    def _set(self, key: Key, document: Document) -> None:
+    def _set(self, key: Key, document: Document, *, new: bool) -> None:
         if key.collection == KEY_VALUES:
             value = document.get("value")
             if value is not None and not isinstance(value, str):
@@ -186,6 +186,9 @@ class CinderlibDatabase:
                 )
             self._driver.set_key_value(objects.KeyValue(key.id, value))
             return
+        if key.collection == VOLUMES and not new:
+            update_volume(self._driver, key, document)
+            return
         resource = _MAKERS[key.collection](key, dict(document))
         ovo = resource._ovo
         if key.collection == SNAPSHOTS:
@@ -193,15 +196,18 @@ class CinderlibDatabase:
             if ovo.volume_type_id is None:
                 ovo.volume_type_id = self._driver.DEFAULT_TYPE.id
         if key.collection != VOLUMES:  # of which cinderlib writes all, the type too, as it is
-            ovo._changed_fields = {name for name in ovo.fields if ovo.obj_attr_is_set(name)}
+            changed = {name for name in ovo.fields if ovo.obj_attr_is_set(name)}
+            ovo._changed_fields = changed if new else changed - UNCHANGED
         set_ = {
             VOLUMES: self._driver.set_volume,
             SNAPSHOTS: self._driver.set_snapshot,
             CONNECTIONS: self._driver.set_connection,
         }[key.collection]
         set_(resource)
-        for name, value in (document.get("glance_metadata") or {}).items():
-            self._driver.db.volume_glance_metadata_create(objects.CONTEXT, key.id, name, value)
+        if key.collection == VOLUMES:
+            create_image_metadata(self._driver, key, document)
+        elif key.collection == SNAPSHOTS and not new:
+            update_snapshot_metadata(self._driver, key, document)
 
     def _refused(self, error: Exception, key: Key | None = None) -> StorageError:
         what = f" {key}" if key is not None else ""
