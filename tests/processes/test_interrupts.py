@@ -173,8 +173,10 @@ def test_an_opening_interrupted_at_any_call_is_begun_anew(
         try:
             quiet(path, bomb.fs).close()
         except error:
-            # ``after`` an open its number is lost with the interrupt: one at most.
-            assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+            pass
+        # ``after`` an open its number is lost with the interrupt: one at most.  Not asked above:
+        # a mapping, which has a descriptor of its own, goes with what was raised.
+        assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
         assert assert_sound(path) == AFTER, number
         if bomb.armed:
             break
