@@ -112,7 +112,7 @@ class Ledger:
     def _continue(self, catalog: Catalog) -> bool:
         """Take in the commits since it was saved; False where it is of another history."""
         revision, stamp = catalog.point
-        expected = revision + 1
+        expected, newest = revision + 1, self._reads.revision
         commits = self._reads.feed.outlines(max(revision - 1, 0))
         if revision:
             first = next(commits, None)
@@ -124,7 +124,7 @@ class Ledger:
             expected += 1
             self._learn(catalog, commit)
             self.pace()
-        return True
+        return expected > newest
 
     def _table(self) -> Table | None:
         """What was saved, where it is whole and of this store."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from filestore import retention
 from filestore.engine import journal
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
+from filestore.model import Edit, Key
 from tests.processes.actors import quiet
 
 if TYPE_CHECKING:
@@ -106,3 +108,15 @@ def test_the_feed_leaves_nothing_out_behind_what_it_told(
         list(changes)
     assert raised.value.revision == trimming.horizon > 1
     assert next(trimming.changes(1)).revision == trimming.horizon + 1
+
+
+def test_documents_whose_commits_are_all_dropped_are_no_edits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_little(monkeypatch)
+    with contextlib.closing(FileBackend(tmp_path / "state", background=False)) as backend:
+        backend.apply([Edit(Key("volumes", "a"), b'{"n":1}')])
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 100)
+        backend.checkpoint()  # its line is the first of a segment
+        assert backend.horizon == 1
+        assert backend.rescan() == 1
