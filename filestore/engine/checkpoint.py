@@ -19,7 +19,7 @@ from filestore.engine.compaction import Compactor
 from filestore.engine.fs import MANY, let_go, sync_file_system, sync_folder
 from filestore.engine.ground import poison
 from filestore.engine.journal import Journal, SyncFailed
-from filestore.engine.state import Flag, Mark
+from filestore.engine.state import Flag, Mark, position
 from filestore.engine.tree import storage_error
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Checkpointer:
         with self._writer.exclusive(wait):
             state = self._ground.check_writable()
             if state.lagging:
+                self._restore_journal(state)
                 try:
                     recover.publish_pending(self._ground, state)
                 except OSError as error:
@@ -78,6 +79,7 @@ class Checkpointer:
         with self._writer.exclusive(wait):
             ground = self._ground
             state = ground.check_writable()
+            self._restore_journal(state)
             committed, checkpoint = state.committed, state.checkpoint
             if checkpoint.revision >= committed.revision:
                 return None
@@ -89,6 +91,26 @@ class Checkpointer:
             except OSError as error:
                 raise storage_error(error, ground.layout.root, None) from error
             return checkpoint, state.committed
+
+    def _restore_journal(self, state: State) -> None:
+        """Put back what this handle still has open of a journal that somebody removed."""
+        ground, end = self._ground, state.committed
+        try:
+            if ground.journal.restore(end):
+                tail, offset = ground.journal.rotate(end, checkpoint=state.checkpoint.revision)
+                self._moved(state, Mark(end.revision, position(tail.number, offset)))
+        except SyncFailed as error:
+            raise poison(ground, state, error) from error
+        except OSError as error:
+            raise storage_error(error, ground.layout.journal, None) from error
+
+    def _moved(self, state: State, end: Mark) -> None:
+        """The journal goes on elsewhere; nothing was committed."""
+        published = state.published_revision == end.revision
+        state.set_committed(end)
+        if published:
+            state.set_published(end)
+        self._reads.moved(end)
 
     def _sync_journal(self, state: State, committed: Mark) -> None:
         try:
@@ -176,12 +198,8 @@ class Checkpointer:
                     may_use_reserve=True,
                 )
                 ground.journal.sync()
-                moved = Mark(committed.revision, at)
-                state.set_committed(moved)
-                if state.published_revision == committed.revision:
-                    state.set_published(moved)
+                self._moved(state, Mark(committed.revision, at))
                 state.set_checkpoint(end)
-                self._reads.moved(moved)
             except SyncFailed as error:
                 raise poison(ground, state, error) from error
             except OSError as error:

@@ -124,18 +124,19 @@ class Feed:
 
         Raises HistoryGone if he was told of anything by then; the error if it is not to blame.
         """
-        horizon = self.horizon
-        if horizon <= at:
+        with self._journal() as journal:
+            kept = _start(journal, at).revision
+        if kept <= at:
             if isinstance(error, OSError):
                 raise storage_error(error, self._ground.layout.journal, None) from error
             raise error
         if at > since:
             raise HistoryGone(
                 f"{self._ground.layout.root}: the commits after revision {at} were dropped while "
-                f"they were read; {horizon} is the oldest revision that can be gone back to",
-                revision=horizon,
+                f"they were read; {kept} is the oldest revision that can be gone back to",
+                revision=kept,
             ) from error
-        return horizon
+        return kept
 
     def _kept(self, since: int, end: Mark, key: Key | None) -> Iterator[Commit]:
         if key is not None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from filestore.engine import record
 from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
 from filestore.engine.state import Mark, position, unpack
+from filestore.engine.tree import make_folder
 from filestore.errors import Corrupt
 
 if TYPE_CHECKING:
@@ -215,6 +216,31 @@ class Journal:
         if tail is None:
             raise OSError(errno.EIO, "the new segment cannot be read back", path)
         return tail, len(text)
+
+    def restore(self, end: Mark) -> bool:
+        """Write the segment that ``end`` is in anew, if somebody removed it while it was open.
+
+        Whether he did.  Other handles may append to the one that was removed: go on in the next,
+        see :meth:`rotate`.  Raises OSError.
+        """
+        fs, (number, _) = self._fs, unpack(end.position)
+        path, tail = self.path(number), self._tail
+        if tail is None or tail.number != number or fs.exists(path):
+            return False
+        made = make_folder(fs, self._layout.journal, self._layout.folder_mode)
+        tmp = f"{self._layout.tmp}/journal-{number}"
+        raw = read_at(fs, tail.fd, 0, fs.fstat(tail.fd).st_size)
+        fd = make_file(fs, tmp, os.O_WRONLY | os.O_TRUNC, self._layout.file_mode)
+        try:
+            write_at(fs, fd, raw, 0)
+            fs.fsync(fd)
+        finally:
+            let_go(fs, fd)
+        fs.rename(tmp, path)
+        sync_folder(fs, self._layout.journal)
+        if made:
+            sync_folder(fs, self._layout.runtime)
+        return True
 
     def _reserve(self, tail: Segment, need: int, *, may_use_reserve: bool) -> None:
         """Have zeros on the disk's books for ``need`` bytes and the reserve behind them."""
