@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from filestore import overlay
 from filestore.backend import Entry, one_by_one
 from filestore.collection import Collection
+from filestore.drafts import Drafts
 from filestore.edits import etag_in, stale
 from filestore.errors import Closed, FilestoreError
 from filestore.model import ANY, Edit, Key
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
     from filestore.index import Indexes
     from filestore.model import Commit, Expected, Revision
     from filestore.query import Fields, Query
-
-
-class _Untouched:
-    """The type of what the undo log keeps for a key that had no write."""
-
-
-_UNTOUCHED: Final = _Untouched()
 
 
 class Transaction:
@@ -63,10 +57,8 @@ class Transaction:
         self._actor = actor
         self._message = message
         self._made: Revision | None = None
-        self._writes: dict[Key, Entry | None] = {}
+        self._drafts = Drafts()
         self._seen: dict[tuple[str, str], Entry | None] = {}
-        # What each write replaced in _writes, so that a nested block can be taken back.
-        self._undo: list[tuple[Key, Entry | None | _Untouched]] = []
 
     def __getitem__(self, collection: str) -> Collection:
         """The collection of that name; it need not have documents yet."""
@@ -82,7 +74,7 @@ class Transaction:
     def collections(self) -> list[str]:
         """The names of the collections that have documents, sorted."""
         self._require_active()
-        touched = {collection for collection, _ in self._writes}
+        touched = {collection for collection, _ in self._drafts.entries}
         return overlay.collections(self._backend.collections(), touched, self.ids)
 
     @property
@@ -109,8 +101,9 @@ class Transaction:
     def get(self, key: tuple[str, str]) -> Entry | None:
         """A document as this transaction sees it; a ground's method, see Backend."""
         self._require_active()
-        if key in self._writes:
-            return self._writes[key]
+        drafts = self._drafts.entries
+        if key in drafts:
+            return drafts[key]
         entry = self._backend.get(key)
         self._seen.setdefault(key, entry)
         return entry
@@ -129,16 +122,12 @@ class Transaction:
         found = self._indexes.candidates(collection, query)
         if found is None:
             return None
-        return overlay.candidates(found, [id for name, id in self._writes if name == collection])
+        return overlay.candidates(found, self._drafts.candidates(collection, query))
 
     def ids(self, collection: str) -> list[str]:
         """The ids as this transaction sees them; a ground's method, see Backend."""
         self._require_active()
-        written = self._writes.items()
-        return overlay.ids(
-            self._backend.ids(collection),
-            ((id, entry is not None) for (name, id), entry in written if name == collection),
-        )
+        return overlay.ids(self._backend.ids(collection), self._drafts.listed(collection))
 
     def apply(self, edits: Sequence[Edit]) -> Commit | None:
         """Take the edits into the transaction, all or none; a ground's method, see Backend."""
@@ -162,15 +151,14 @@ class Transaction:
             raise stale(conflicts)
         self._applied += 1
         for key, entry in decided:
-            self._undo.append((key, self._writes.get(key, _UNTOUCHED)))
-            self._writes[key] = entry
+            self._drafts.put(key, entry)
         return None
 
     @contextmanager
     def nested(self, actor: str | None, message: str | None) -> Iterator[Transaction]:
         """A block within the transaction: its writes are taken back when it raises."""
         self._require_active()
-        mark, before = len(self._undo), (self._actor, self._message)
+        mark, before = self._drafts.mark, (self._actor, self._message)
         self._actor = self._actor if self._actor is not None else actor
         self._message = self._message if self._message is not None else message
         try:
@@ -178,25 +166,20 @@ class Transaction:
         except BaseException:
             self._actor, self._message = before
             self._applied += 1
-            while len(self._undo) > mark:
-                key, replaced = self._undo.pop()
-                if isinstance(replaced, _Untouched):
-                    del self._writes[key]
-                else:
-                    self._writes[key] = replaced
+            self._drafts.take_back(mark)
             raise
 
     def commit(self, default_actor: str | None) -> Commit | None:
         """Carry out the writes; for the store, which holds the write lock meanwhile."""
         self._require_active()
-        if not self._writes:
+        if not self._drafts.entries:
             return None
         edits = [
             Edit(key, None if entry is None else entry.data, self._expected(key))
-            for key, entry in self._writes.items()
+            for key, entry in self._drafts.entries.items()
         ]
         # All that is needed of a bulk load's many writes is in the edits.
-        self._writes, self._seen, self._undo = {}, {}, []
+        self._drafts, self._seen = Drafts(), {}
         commit = self._backend.apply(
             edits,
             actor=self._actor if self._actor is not None else default_actor,

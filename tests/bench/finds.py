@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import statistics
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 INNER: Final = 100  # quick finds a sample
 BATCH: Final = 5000
+IMPORTED: Final = 1000
 LIMITS: Final = {"one": 1.0, "four": 1.0, "none": 1.0, "tenth": 1.1, "all": 1.1, "cold": 2.0}
+
+
+class _EnoughError(Exception):
+    """What ends a transaction that is not to be committed."""
 
 
 def snapshot(index: int) -> Document:
@@ -150,6 +155,26 @@ def _finds(data: Path, folder: Path, rounds: int, size: int) -> list[Row]:
         def parent(turn: int) -> str:
             return volume_id(turn * step % (size // 4))
 
+        def import_here(_: int) -> list[Document]:
+            """Look whether each name is taken and write it; then take it all back."""
+            with suppress(_EnoughError), store.transaction():
+                for number in range(IMPORTED):
+                    assert not volumes.find(display_name=f"new-{number}")
+                    volumes[f"new-{number}"] = {"display_name": f"new-{number}", "size": 1}
+                raise _EnoughError
+            return []
+
+        def import_there(_: int) -> list[Document]:
+            run = database.database.execute
+            run("BEGIN IMMEDIATE")
+            for number in range(IMPORTED):
+                new = f"new-{number}"
+                assert not find("volumes WHERE name = ?", new)
+                text = orjson.dumps({"display_name": new, "size": 1}).decode()
+                run("INSERT INTO volumes VALUES (?, ?, NULL, ?)", (new, new, text))
+            run("ROLLBACK")
+            return []
+
         pairs: dict[str, tuple[str, Callable[[int], object], Callable[[int], object]]] = {
             "one": (
                 "find one",
@@ -172,6 +197,11 @@ def _finds(data: Path, folder: Path, rounds: int, size: int) -> list[Row]:
                 lambda _: find("volumes WHERE node = ?", node),
             ),
             "all": ("find all", lambda _: volumes.find(), lambda _: find("volumes")),
+            "import": (
+                f"transaction of {IMPORTED:,} finds, each before a put",
+                import_here,
+                import_there,
+            ),
             "values": (
                 "values()",
                 lambda _: list(volumes.values()),
