@@ -35,7 +35,7 @@ from filestore.engine.catalog import Known
 from filestore.engine.feed import Feed
 from filestore.engine.listing import Listings
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
-from filestore.engine.tree import signature_of, storage_error
+from filestore.engine.tree import FileEntry, signature_of, storage_error
 from filestore.engine.written import Written
 from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
 from filestore.model import ANY, Key, Origin
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from filestore.backend import Unreadable
     from filestore.engine.ground import Ground
     from filestore.engine.state import State
-    from filestore.engine.tree import FileEntry, Swap
+    from filestore.engine.tree import Swap
     from filestore.model import Commit, Edit
 
 _NOT_SEEN: Final = -1
@@ -55,6 +55,8 @@ QUIET_SECONDS: Final = 20e-6
 """How long nobody asks again whether events have come: less than it takes to save a file."""
 
 _PENDING_SWEEP: Final = 256
+_SEVERAL: Final = 8  # documents from which on they are read together,
+_TOGETHER: Final = 64  # and no more in one go: a commit beside it makes them be read again
 
 
 class Reads:
@@ -389,20 +391,58 @@ class Reads:
         get = self.get if keep else self._get_once
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
-        if not self._hears():
+        entry_of = self._entries.get
+        absent = [id for id in ids if entry_of((collection, id)) is None]
+        read = self._read_many(collection, absent, keep=keep) if len(absent) >= _SEVERAL else {}
+        hears = self._hears()
+        if not hears and not read:
             return one_by_one(get, collection, ids)
         era, pending = self._era, self._pending  # from here on: what was told before is in them
         found: list[tuple[str, Entry | Unreadable]] = []
-        entry_of = self._entries.get
         for id in ids:
+            if id in read:
+                found.append((id, read[id]))
+                continue
             key = collection, id
-            entry = entry_of(key)
+            entry = entry_of(key) if hears else None
             if entry is None or entry.era != era or (pending and key in pending):
                 found += one_by_one(get, collection, (id,))
             else:
                 entry.used = True
                 found.append((id, entry))
         return found
+
+    def _read_many(self, collection: str, ids: Sequence[str], *, keep: bool) -> dict[str, Entry]:
+        """Documents that are not in memory, read together, in half the time of one by one.
+
+        Those of which anything is unusual, or beside which there was a commit, are left out.
+        """
+        if self.asleep is not None:
+            self.asleep()
+        read: dict[str, Entry] = {}
+        layout, tree, entries = self._ground.layout, self._ground.tree, self._entries
+        for begin in range(0, len(ids), _TOGETHER):
+            seen, era, doubts = self._seen, self._era, self._doubts
+            keys = [Key(collection, id) for id in ids[begin : begin + _TOGETHER]]
+            wanted = [(key, layout.path(key)) for key in keys if key not in self._pending]
+            loaded = tree.load_many(wanted)
+            if self._words[LAYOUTS] != self._layouts:
+                break  # they may be elsewhere
+            with self.mutex:  # as in _load
+                if self._state is not None and not (self._words[COMMITTED] == seen == self._seen):
+                    continue
+                for (key, _), entry in zip(wanted, loaded, strict=False):
+                    if not isinstance(entry, FileEntry):
+                        continue
+                    if era > 0:
+                        if doubts == self._doubts:
+                            entry.era = 0 if entry.linked else era
+                        else:
+                            entry.racy = True
+                    if keep or entries.get(key) is not None:
+                        self.remember(key, entry)
+                    read[key.id] = entry
+        return read
 
     def _get_once(self, key: tuple[str, str]) -> Entry | None:
         """The document as it is now; what is not in memory does not get there."""

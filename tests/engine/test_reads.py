@@ -16,7 +16,7 @@ from filestore.codec import canonical
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem, Item
 from filestore.engine.reads import QUIET_SECONDS
-from filestore.errors import StorageError
+from filestore.errors import Corrupt, StorageError
 from filestore.model import Edit, Key
 from filestore.store import Store
 
@@ -150,6 +150,82 @@ def test_trouble_that_is_not_of_one_document_makes_no_listing_shorter(
     fs.refused = number, ".json"
     with pytest.raises(StorageError):
         volumes.find()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[tuple[FileBackend, Between, list[str]]]:
+    """So many documents that they are read together, of which nothing was read."""
+    root = tmp_path / "store"
+    ids = [f"{number:03}" for number in range(150)]
+    with closing(FileBackend(root, background=False)) as maker:
+        maker.apply([Edit(Key("volumes", id), ONE) for id in ids])
+    fs = Between()
+    backend = FileBackend(root, fs=fs, background=False)
+    yield backend, fs, ids
+    backend.close()
+
+
+def test_of_documents_that_are_read_together_each_is_told_as_it_is(
+    tmp_path: Path, many: tuple[FileBackend, Between, list[str]]
+) -> None:
+    backend, fs, ids = many
+    folder = tmp_path / "store" / "volumes"
+    (folder / "010.json").write_text('{"n": ')
+    (folder / "020.json").unlink()
+    (folder / "030.json").unlink()
+    (folder / "030.json").symlink_to(folder / "031.json")
+    (folder / "040.json").write_text('{"n": 2}')
+    fs.refused = errno.EACCES, "/050.json"
+    found = backend.get_many("volumes", [*ids, "nothing"])
+    assert [id for id, _ in found] == [id for id in ids if id != "020"]
+    odd = {id: one for id, one in found if not (isinstance(one, Entry) and one.data == ONE)}
+    assert list(odd) == ["010", "030", "040", "050"]
+    edited = odd.pop("040")
+    assert isinstance(edited, Entry)
+    assert edited.data == b'{"n":2}'
+    assert [type(one) for one in odd.values()] == [Corrupt, Corrupt, StorageError]
+    fs.refused = errno.EMFILE, "/060.json"
+    backend._reads._entries.clear()
+    with pytest.raises(StorageError):
+        backend.get_many("volumes", ids)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_commit_beside_a_read_of_many_is_in_it(
+    many: tuple[FileBackend, Between, list[str]], tmp_path: Path, keep: bool
+) -> None:
+    backend, fs, ids = many
+    with closing(FileBackend(tmp_path / "store", background=False)) as other:
+
+        def commit() -> None:  # when the first files were read, and not looked at again
+            other.apply([Edit(Key("volumes", "000"), TWO), Edit(Key("volumes", "149"), None)])
+
+        fs.at_lstat = commit
+        found = dict(backend.get_many("volumes", ids, keep=keep))
+        assert list(found) == ids[:-1]
+        first = found["000"]
+        assert isinstance(first, Entry)
+        assert first.data == TWO
+        assert backend._reads.cached[0] == (len(found) if keep else 0)
+
+
+def test_an_edit_told_beside_a_read_of_many_is_looked_for(
+    many: tuple[FileBackend, Between, list[str]], tmp_path: Path
+) -> None:
+    backend, fs, ids = many
+    reads = backend._reads
+    reads.trust(lambda: False, anew=True)
+    path = tmp_path / "store" / "volumes" / "000.json"
+
+    def edit() -> None:
+        path.write_text('{"n": 2}')
+        reads.suspect(Key("volumes", "000"), touched=True)
+
+    fs.at_lstat = edit
+    backend.get_many("volumes", ids)
+    entry = backend.get(Key("volumes", "000"))
+    assert entry is not None
+    assert entry.data == b'{"n":2}'
 
 
 def _listens_beside(reads: Reads, key: Key, *, done: bool) -> Callable[[], bool]:
