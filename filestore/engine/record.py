@@ -529,6 +529,11 @@ def lines(raw: bytes, seed: int, start: int) -> Iterator[Line]:
             yield Line(at, end + 1, payload)
             at = end + 1
             continue
+        if end < 0:
+            # No line ends here: what a segment has left, mostly, which is long and all NUL.
+            if raw[at:] != bytes(size - at):
+                yield Line(at, size, None)
+            return
         following = _next_good(raw, seed, at)
         stop = size if following is None else following
         if following is not None or raw[at:stop].strip(b"\0"):

@@ -149,8 +149,10 @@ def reads(work: Work) -> Figures:
             continue
         if work.name in SCANNING and work.count > 10_000 and what in {"find_one", "find_four"}:
             continue  # as long as listing all
-        for step in range(HOSTS if what == "find_tenth" else 1):
-            assert act(step) == many, what  # so that each answer was read once
+        # Each answer is read once before, as of a get; by looking at everything it is by one.
+        quick = what in {"find_one", "find_four"} and work.name not in SCANNING
+        for step in range(len(picks) if quick else HOSTS if what == "find_tenth" else 1):
+            assert act(step) == many, what
         found[what] = middle(timed(act, range(1, 2000), work.budget, least=1))
     peer.close()
     return found
