@@ -15,7 +15,7 @@ from filestore.backend import Entry
 from filestore.codec import canonical
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem, Item
-from filestore.engine.reads import QUIET_SECONDS
+from filestore.engine.reads import QUIET_SECONDS, Reads
 from filestore.errors import Corrupt, StorageError
 from filestore.model import Edit, Key
 from filestore.store import Store
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from filestore.backend import Unreadable
     from filestore.collection import Collection
-    from filestore.engine.reads import Reads
 
 A = Key("volumes", "a")
 ONE, TWO, THREE = (canonical({"n": n, "text": "x" * 50}) for n in range(3))
@@ -290,7 +289,7 @@ def test_an_event_that_is_told_while_its_document_is_read_is_not_lost(
         reads.trust(lambda: False, anew=True)
         asked, go_on = threading.Event(), threading.Event()
 
-        def slow(key: Key) -> bool:
+        def slow(_: Reads, __: Key) -> bool:
             asked.set()
             assert go_on.wait(30)
             return False
@@ -308,7 +307,7 @@ def test_an_event_that_is_told_while_its_document_is_read_is_not_lost(
                 assert asked.wait(30)
             return loaded
 
-        monkeypatch.setattr(reads, "_is_as_written", slow)
+        monkeypatch.setattr(Reads, "_is_as_written", slow)
         monkeypatch.setattr(tree, "load", edited_afterwards)
         assert read(reads) == b'{"n":1}'  # it was begun before the edit
         go_on.set()
