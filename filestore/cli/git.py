@@ -56,7 +56,7 @@ def setup(*, location: str | None, command: str | None, renames: bool, quiet: bo
 
     done = setting_up.set_up(repository.find(root_of(location)), command=command, renames=renames)
     for line in done:
-        screen.note(line, quiet=quiet)
+        screen.note(f"Wrote {line}", quiet=quiet)
     if done:
         screen.note("Every other clone needs this once too: filestore git setup", quiet=quiet)
     else:
