@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 VOLUMES = 10_000
+KINDS = ("file", "memory", "db")
 LEAST = {"load(save=True)": 10.0, "dump()": 10.0}
 MOST_GET = 30e-6
 MOST_MEMORY = 2.0
@@ -65,12 +66,11 @@ def main() -> int:
 
 
 def compare(folder: Path, volumes: int, cinderlib: str | None, of: int) -> int:
-    measured = {kind: child(sys.executable, kind, folder, volumes) for kind in ("file", "memory")}
+    measured = {kind: child(sys.executable, kind, folder, volumes) for kind in KINDS}
     if cinderlib is not None:
         measured["cinderlib, db"] = child(cinderlib, "cinderlib", folder, of)
     for kind, python, count in (
-        ("file", sys.executable, volumes),
-        ("memory", sys.executable, volumes),
+        *((kind, sys.executable, volumes) for kind in KINDS),
         ("cinderlib, db", cinderlib, of),
     ):
         for what in ("dump", "dumps"):
@@ -88,7 +88,7 @@ def compare(folder: Path, volumes: int, cinderlib: str | None, of: int) -> int:
             ratio = times["cinderlib, db"] / times["file"]
             failed |= ratio < least
             print(f"{what}: {ratio:.1f} times faster than cinderlib; promised: {least:g}")
-    for kind in ("file", "memory"):
+    for kind in KINDS:
         get = measured[kind]["get_volumes(volume_id=…)"]
         failed |= get > MOST_GET
         print(f"{kind}: get_volumes(volume_id=…) {get * 1e6:.1f} us; promised: < 30")
@@ -230,6 +230,8 @@ def ours(kind: str, folder: Path) -> tuple[Any, Any]:
     config: dict[str, Any] = {"storage": "memory"}
     if kind == "file":
         config = {"storage": "file", "path": folder / "state"}
+    elif kind == "db":
+        config = {"storage": "db", "connection": f"sqlite:///{folder}/state.db"}
     cl.setup(persistence_config=config)
     return cl, cl.Backend(volume_backend_name="lvm")
 
