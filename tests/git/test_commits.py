@@ -501,6 +501,26 @@ class TestAt:
             assert past["nothing"].get("c") is None
             assert len(past["volumes"]) == 2
 
+    def test_finds_are_right_with_an_index_and_without(self, work: Work) -> None:
+        documents = {f"v{n}": {"size": n % 7, "name": f"n{n}"} for n in range(900)}
+        with opened(work) as store:
+            store["volumes"].update(documents)
+            store.git.commit()
+            work.file("volumes/v9").write_text("{ broken\n")
+            work.git("commit", "-q", "-a", "-m", "broken")
+            store["volumes"]["v1"] = {"size": 100}
+            with store.at(git="HEAD") as past:
+                for _ in range(3):
+                    for fields in ({"size": 3}, {"name": "n8"}, {"size": 1, "name": "n1"}, {}):
+                        broken: list[Any] = []
+                        found = past["volumes"].find(broken.append, **fields)
+                        assert {record.key.id: record.document for record in found} == {
+                            id: document
+                            for id, document in documents.items()
+                            if id != "v9" and fields.items() <= document.items()
+                        }
+                        assert [error.key for error in broken] == [("volumes", "v9")]
+
     def test_no_file_of_the_work_tree_is_touched(self, store: Store, work: Work) -> None:
         before = work.git("status", "--porcelain").out
         with store.at(git="v1") as past:

@@ -12,12 +12,15 @@ from filestore.errors import Closed
 from filestore.integrations.git.run import GitError, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from filestore.integrations.git.run import Git
 
 TREE: Final = "40000"
 """The mode of a folder, as a tree object has it."""
+
+_AT_ONCE: Final = 400
+"""Names of objects that fit into a pipe, so that writing them waits for nobody."""
 
 
 class TreeEntry(NamedTuple):
@@ -46,25 +49,29 @@ class Objects:
             )
         return found[1]
 
+    def read_many(self, ids: Sequence[str]) -> Iterator[bytes]:
+        """The contents of many objects, asked for together, so that none is waited for."""
+        for begin in range(0, len(ids), _AT_ONCE):
+            chunk = ids[begin : begin + _AT_ONCE]
+            for id, found in zip(chunk, self._found(chunk), strict=True):
+                yield self.read(id) if found is None else found[1]  # which says what is wrong
+
     def find(self, name: str) -> tuple[str, bytes] | None:
         """The id and the content of what a name such as ``HEAD`` leads to; None for nothing."""
+        (found,) = self._found([name])
+        return found
+
+    def _found(self, names: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """The same of several, no more than a pipe holds the names of."""
         with self._mutex:
             process = self._running()
             assert process.stdin is not None
-            assert process.stdout is not None
             try:
-                process.stdin.write(f"{name}\n".encode())
+                process.stdin.write("".join(f"{name}\n" for name in names).encode())
                 process.stdin.flush()
-                head = process.stdout.readline().split()
-                if len(head) != 3:
-                    return None
-                size = int(head[2])
-                content = process.stdout.read(size + 1)
+                return [_answer(process) for _ in names]
             except OSError as error:
                 raise GitError(f"git cat-file ended: {error.strerror}") from error
-            if len(content) != size + 1:
-                raise GitError("git cat-file ended early: git fsck tells what is wrong")
-            return head[0].decode(), content[:size]
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._closed:
@@ -98,6 +105,18 @@ class Objects:
                     with contextlib.suppress(BrokenPipeError):  # git ended with a question unread
                         stream.close()
             process.wait()
+
+
+def _answer(process: subprocess.Popen[bytes]) -> tuple[str, bytes] | None:
+    assert process.stdout is not None
+    head = process.stdout.readline().split()
+    if len(head) != 3:
+        return None
+    size = int(head[2])
+    content = process.stdout.read(size + 1)
+    if len(content) != size + 1:
+        raise GitError("git cat-file ended early: git fsck tells what is wrong")
+    return head[0].decode(), content[:size]
 
 
 def entries(raw: bytes, size: int) -> dict[str, TreeEntry]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from filestore.backend import Entry, one_by_one
+from filestore.backend import Entry
 from filestore.codec import codec_named
 from filestore.engine import config as configuration
 from filestore.engine.fs import Item
 from filestore.engine.layout import CONFIG, Layout
 from filestore.errors import Corrupt, NotFound
+from filestore.index.fixed import Fixed
 from filestore.integrations.git.objects import TREE, Objects, entries
 from filestore.integrations.git.run import Git, GitError
 from filestore.model import Key
 from filestore.past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from filestore.backend import Unreadable
     from filestore.integrations.git.objects import TreeEntry
@@ -53,10 +56,21 @@ class Folders:
 
     def content(self, path: str) -> bytes:
         """A file's content.  Raises FileNotFoundError, GitError."""
+        return self._objects.read(self._file(path).id.hex())
+
+    def contents(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents of those that are files.  Raises GitError."""
+        found: dict[str, str] = {}
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found[path] = self._file(path).id.hex()
+        return dict(zip(found, self._objects.read_many([*found.values()]), strict=True))
+
+    def _file(self, path: str) -> TreeEntry:
         entry = self.entry(path)
         if entry.mode not in _FILES:
             raise FileNotFoundError(path)
-        return self._objects.read(entry.id.hex())
+        return entry
 
     def entry(self, path: str) -> TreeEntry:
         """What stands there.  Raises FileNotFoundError."""
@@ -107,6 +121,7 @@ class GitPast:
         tree = tree_of(git, commit, folder.strip("/"))
         self._revision = revision
         self._computed = computed
+        self._indexes: dict[str, Fixed] = {}
         self._objects = Objects(git)
         try:
             self._folders = Folders(self._objects, tree, root)
@@ -135,6 +150,9 @@ class GitPast:
             raw = self._folders.content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return self._parsed(key, path, raw)
+
+    def _parsed(self, key: tuple[str, str], path: str, raw: bytes) -> Entry:
         try:
             return Entry(self._codec.parse(raw))
         except Corrupt as error:
@@ -149,13 +167,26 @@ class GitPast:
         return self._layout.collections(self._folders)
 
     def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
-        return one_by_one(self.get, collection, ids)
+        paths = {self._layout.path((collection, id)): id for id in ids}
+        found: list[tuple[str, Entry | Unreadable]] = []
+        for path, raw in self._folders.contents(paths).items():
+            try:
+                found.append((paths[path], self._parsed((collection, paths[path]), path, raw)))
+            except Corrupt as error:
+                found.append((paths[path], error))
+        return found
 
     def computed(self, collection: str) -> Fields:
         return {} if self._computed is None else self._computed(collection)
 
-    def candidates(self, collection: str, query: Query) -> list[str] | None:  # noqa: ARG002
-        return None  # no index is kept of what git has: every document is looked at
+    def candidates(self, collection: str, query: Query) -> list[str] | None:
+        index = self._indexes.get(collection)
+        if index is None:
+            index = self._indexes.setdefault(
+                collection,
+                Fixed(partial(self.ids, collection), partial(self.get_many, collection)),
+            )
+        return index.candidates(query)
 
     def close(self) -> None:
         self._objects.close()
