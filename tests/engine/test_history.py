@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ import filestore
 from filestore import retention
 from filestore.codec import canonical
 from filestore.engine import journal, record
+from filestore.engine.checkpoint import Checkpointer
 from filestore.engine.files import FileBackend
 from filestore.errors import Corrupt, HistoryGone
 from filestore.model import Edit, Key
@@ -244,3 +247,45 @@ def test_readers_go_on_while_segments_are_dropped(
                 assert other.revision == number + 1
             assert list(view["volumes"]) == []
         assert store.horizon > 10
+
+
+def test_writers_go_on_while_the_journal_is_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DEFAULT", retention.Retention(bytes=16384))
+    root, count = tmp_path / "state", 300
+    with filestore.open(root, durability="normal") as store:
+        with filestore.open(root, durability="normal") as other:
+            sync = Checkpointer.sync
+            numbers = itertools.count()
+            between: list[int | None] = []
+
+            def sync_late(self: Checkpointer, keys: set[Key]) -> None:
+                # Syncing the files is what takes long: who writes then need not wait for it.
+                between.append(other["volumes"].put("between", {"n": next(numbers)}))
+                sync(self, keys)
+
+            def write() -> None:
+                for number in range(count):
+                    other["volumes"]["v"] = {"n": number, "padding": "x" * 90}
+
+            with ThreadPoolExecutor(1) as pool:
+                with monkeypatch.context() as patch:
+                    patch.setattr(Checkpointer, "sync", sync_late)
+                    writing = pool.submit(write)
+                    while not writing.done() or len(between) < 20:
+                        store["volumes"]["w"] = {"n": next(numbers)}
+                        store.checkpoint()
+                writing.result()
+            assert None not in between
+        store.checkpoint()
+        assert store["volumes"]["v"]["n"] == count - 1
+        assert store.horizon > 100
+        kept = [commit.revision for commit in _backend(store).changes(store.horizon)]
+        assert kept == [*range(store.horizon + 1, store.revision + 1)]
+        assert store.check() == []
+
+
+def _backend(store: filestore.Store) -> FileBackend:
+    assert isinstance(store._backend, FileBackend)
+    return store._backend
