@@ -308,6 +308,41 @@ def test_where_the_system_gives_no_threads_all_is_done_in_turn(
     assert in_commit(work) == ["M\tvolumes/a.json", "A\tvolumes/b.json"]
 
 
+def test_a_commit_is_signed_where_commits_are(work: Work, tmp_path: Path) -> None:
+    program = tmp_path / "sign"
+    program.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\n"
+        "printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nmine\\n-----END PGP SIGNATURE-----\\n'\n"
+    )
+    program.chmod(0o755)
+    work.git("config", "gpg.program", program)
+    with opened(work) as store:
+        for setting, signed in (("true", True), ("off", False), ("yes", True)):
+            work.git("config", "commit.gpgSign", setting)
+            store["volumes"]["a"] = {"by": setting}
+            store.git.commit()
+            assert ("gpgsig" in work.git("cat-file", "commit", "HEAD").out) == signed
+        program.write_text("#!/bin/sh\nexit 1\n")
+        head = work.git("rev-parse", "HEAD").out
+        store["volumes"]["a"] = {"by": "nobody"}
+        with pytest.raises(GitError, match="commit-tree"):
+            store.git.commit()
+        assert work.git("rev-parse", "HEAD").out == head
+
+
+def test_documents_go_through_git_s_filters(work: Work) -> None:
+    with (work.path / ".gitattributes").open("a") as file:
+        file.write("volumes/*.json filter=mask\n")
+    work.git("config", "filter.mask.clean", "sed -e s/secret/masked/")
+    work.git("commit", "-q", "-a", "-m", "a filter")
+    with opened(work) as store:
+        store["volumes"]["a"] = {"password": "secret"}
+        store.git.commit()
+        assert work.git("show", "HEAD:volumes/a.json").out == '{\n  "password": "masked"\n}\n'
+        clean(work)
+        assert store.git.commit(full=True) is None
+
+
 def test_of_two_that_commit_at_once_none_is_lost(work: Work) -> None:
     with opened(work) as one, opened(work) as other:
         one["volumes"]["a"] = {"by": "one"}
