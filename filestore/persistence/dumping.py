@@ -18,7 +18,7 @@ from filestore.resources.snapshot import Snapshot
 from filestore.resources.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from filestore.model import Document
     from filestore.persistence.base import PersistenceDriverBase
@@ -60,19 +60,23 @@ class BitByBit:
     """Of a store, by id: every document is read once and kept as bytes until its turn comes.
 
     Bytes take a fraction of what objects do; and looking for the children of each volume would
-    take a find each, which looks at everything where there is no index.
+    take a find each, which looks at everything where there is no index.  ``moment``: gives what
+    to read, once; not before there is need, for what a program has loaded is dumped without.
     """
 
-    def __init__(self, collections: Collections) -> None:
-        self._collections = collections
+    def __init__(self, moment: Callable[[], Collections]) -> None:
+        self._moment = moment
         self._words = Words()
         self._volumes: dict[str | None, dict[str, bytes]] | None = None
         self._children: dict[str, dict[str, list[bytes]]] = {}
 
     def volumes(self, backend_name: str) -> Iterator[Volume]:
         if self._volumes is None:
-            self._volumes = self._read_volumes()
-            self._children = {name: self._read_children(name) for name in (SNAPSHOTS, CONNECTIONS)}
+            stored = self._moment()
+            self._volumes = _read_volumes(stored[VOLUMES])
+            self._children = {
+                name: _read_children(stored[name]) for name in (SNAPSHOTS, CONNECTIONS)
+            }
         found = self._volumes.pop(backend_name, {})
         for id in sorted(found):
             volume = Volume._stored(Key(VOLUMES, id), self._words.shared(decode(found.pop(id))))
@@ -84,26 +88,6 @@ class BitByBit:
             )
             yield volume
 
-    def _read_volumes(self) -> dict[str | None, dict[str, bytes]]:
-        found: defaultdict[str | None, dict[str, bytes]] = defaultdict(dict)
-        for id, document in self._present(VOLUMES):
-            found[backend_name_of(document)][id] = canonical(document)
-        return found
-
-    def _read_children(self, collection: str) -> dict[str, list[bytes]]:
-        found: defaultdict[str, list[bytes]] = defaultdict(list)
-        for id, document in self._present(collection):
-            volume_id = document.get("volume_id")
-            if isinstance(volume_id, str):
-                document["id"] = id
-                found[volume_id].append(canonical(document))
-        return found
-
-    def _present(self, collection: str) -> Iterator[tuple[str, Document]]:
-        for id, document in self._collections[collection].items():
-            if not document.get("deleted"):
-                yield id, document
-
     def _children_of(self, volume_id: str, collection: str) -> list[tuple[Key, Document]]:
         found = []
         for data in self._children[collection].pop(volume_id, ()):
@@ -111,6 +95,31 @@ class BitByBit:
             document["volume_id"] = volume_id
             found.append((Key(collection, document["id"]), document))
         return sorted(found, key=lambda each: each[0])
+
+
+def _read_volumes(documents: Mapping[str, Document]) -> dict[str | None, dict[str, bytes]]:
+    """The volumes of each backend."""
+    found: defaultdict[str | None, dict[str, bytes]] = defaultdict(dict)
+    for id, document in _present(documents):
+        found[backend_name_of(document)][id] = canonical(document)
+    return found
+
+
+def _read_children(documents: Mapping[str, Document]) -> dict[str, list[bytes]]:
+    """What is of each volume."""
+    found: defaultdict[str, list[bytes]] = defaultdict(list)
+    for id, document in _present(documents):
+        volume_id = document.get("volume_id")
+        if isinstance(volume_id, str):
+            document["id"] = id
+            found[volume_id].append(canonical(document))
+    return found
+
+
+def _present(documents: Mapping[str, Document]) -> Iterator[tuple[str, Document]]:
+    for id, document in documents.items():
+        if not document.get("deleted"):
+            yield id, document
 
 
 class Words:

@@ -16,7 +16,8 @@ What it keeps to, beyond the methods' signatures:
 from __future__ import annotations
 
 import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filestore.model import Key
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from filestore.persistence.dumping import Dumping
+    from filestore.persistence.dumping import Collections, Dumping
     from filestore.resources.resource import Resource
     from filestore.store import Store
 
@@ -80,12 +81,16 @@ class StorePersistence(PersistenceDriverBase):
 
     @contextmanager
     def dumping(self) -> Iterator[Dumping]:
-        """Everything for a dump, of one moment; inside a transaction, what that sees."""
-        if self.store.in_transaction:
-            yield BitByBit(self.store)
-        else:
-            with self.store.snapshot(keep=False) as view:
-                yield BitByBit(view)
+        """Everything for a dump, of the moment when it is first asked for.
+
+        Inside a transaction, what that sees.
+        """
+        with ExitStack() as stack:
+            yield BitByBit(partial(self._moment, stack))
+
+    def _moment(self, stack: ExitStack) -> Collections:
+        store = self.store
+        return store if store.in_transaction else stack.enter_context(store.snapshot(keep=False))
 
     def close(self) -> None:
         """Close the store; idempotent."""

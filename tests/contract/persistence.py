@@ -14,11 +14,10 @@ import pytest
 
 import filestore as cl
 from filestore import exception
-from filestore.persistence import DB, PersistenceDriverBase
-from filestore.persistence.dumping import BitByBit
+from filestore.persistence import DB, PersistenceDriverBase, dumping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CHAP = {
@@ -699,18 +698,30 @@ class StoreContract(PersistenceContract):
         assert plugin.store.revision == revision
 
     def test_a_dump_is_of_one_moment(self, plugin, backend, volume, snapshot, monkeypatch):
-        began = BitByBit._read_children
+        began = dumping._read_children
 
-        def beginning(source: BitByBit, collection: str) -> dict[str, list[bytes]]:
+        def beginning(documents: Mapping[str, dict[str, Any]]) -> dict[str, list[bytes]]:
             plugin.delete_snapshot(snapshot)  # as another program would, between two collections
-            return began(source, collection)
+            return began(documents)
 
-        monkeypatch.setattr(BitByBit, "_read_children", beginning)
+        monkeypatch.setattr(dumping, "_read_children", beginning)
         (dump,) = cl.dump()
         (found,) = dump["volumes"]
         (kept,) = data(data(found["ovo"])["snapshots"])["objects"]
         assert data(kept)["id"] == snapshot.id
         assert plugin.get_snapshots() == []
+
+    def test_what_a_program_has_loaded_is_dumped_without_the_store(
+        self, plugin, backend, volume, snapshot
+    ):
+        (held,) = backend.volumes
+        assert held.snapshots
+        plugin.close()
+        (dump,) = cl.json()
+        (found,) = dump["volumes"]
+        assert data(data(found["ovo"])["snapshots"])["objects"]
+        with pytest.raises(cl.FilestoreError):
+            cl.dump()  # its connections were never asked for
 
     def test_a_dump_with_a_document_that_is_no_volume_is_refused(self, plugin, backend, volume):
         plugin.store["volumes"].patch(volume.id, {"size": "large"})
@@ -818,6 +829,15 @@ class SoftDeletes:
             assert dt.datetime.fromisoformat(kept["deleted_at"]) == resource.deleted_at
         assert document(volume)["status"] == document(snapshot)["status"] == "deleted"
         assert document(volume)["display_name"] == "disk"
+
+    def test_a_dump_has_nothing_of_what_was_deleted(self, plugin, volume, snapshot, connection):
+        plugin.delete_snapshot(snapshot)
+        plugin.delete_connection(connection)
+        (found,) = cl.dump()[0]["volumes"]
+        for name in ("snapshots", "volume_attachment"):
+            assert data(data(found["ovo"])[name])["objects"] == []
+        plugin.delete_volume(volume)
+        assert cl.dump()[0]["volumes"] == []
 
     def test_the_first_delete_counts(self, plugin, volume):
         plugin.delete_volume(volume)
