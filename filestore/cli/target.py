@@ -13,7 +13,7 @@ import click
 import filestore
 from filestore.engine.files import FileBackend
 from filestore.engine.layout import RUNTIME
-from filestore.errors import FilestoreError, NotFound, UnsupportedFormat
+from filestore.errors import FilestoreError, NotFound, StorageError, UnsupportedFormat
 from filestore.location import is_path, masked_url
 from filestore.model import Key
 
@@ -187,9 +187,10 @@ def _asked(location: str | None) -> str:
 def _here() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:
-        raise NotFound(
-            "the current folder was removed: name a store with --store or FILESTORE"
+    except FileNotFoundError as error:
+        raise StorageError(
+            "the current folder was removed: name a store with --store or FILESTORE",
+            errno=error.errno,
         ) from None
 
 
