@@ -474,7 +474,7 @@ class Watcher:
             reads.catch_up()  # so that another's publishing is known for what it is
         except FilestoreError:
             pass  # it is told by who reads
-        for done, ((watch, raw), told) in enumerate(files.items()):
+        for done, ((watch, raw), told) in enumerate(files.items(), 1):
             inside = folders.get(watch)
             if inside is None:
                 folder = self._watches.get(watch)
