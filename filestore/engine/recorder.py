@@ -504,10 +504,13 @@ class Recorder:
         self.ledger.take_in()
         if self.ledger.catalog is not catalog:
             return  # the journal is another: all is looked at anew
+        asked = {found.key: found.known and found.known.etag for found in edits}
+        sure = list(self._verifier.look_again(catalog, edits))
+        late = [now for now in sure if now.known and now.known.etag != asked[now.key]]
+        was |= self._verifier.was(late)  # of what was committed since
         ops: list[Op] = []
         etags: list[Etags] = []
-        sure: list[Found] = []
-        for now in self._verifier.look_again(catalog, edits):
+        for now in sure:
             known = now.known
             if known is None:
                 old = before = None
@@ -521,7 +524,6 @@ class Recorder:
             else:
                 ops.append(Op(now.key, before, now.entry.data))
                 etags.append((old, now.entry.etag))
-            sure.append(now)
         self._expect_no_moves(found.name for found in edits)
         if not ops:
             return

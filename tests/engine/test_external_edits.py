@@ -302,6 +302,33 @@ def test_what_was_there_is_found_in_the_newest_commit_that_changed_the_document(
     assert ground.ops() == [("volumes/a", {"n": 3}, {"n": 4}), ("volumes/b", {"n": 1}, {"n": 2})]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_there_is_known_also_of_what_was_committed_in_the_last_moment(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    recorder, other = ground.backend._recorder, ground.open()
+    ground.put(A, n=1)
+    recorder.round(patient=False)
+    ground.edit(A, n=2)
+    recorder.hint("volumes/a.json", touched=True)
+    was, moments = recorder._verifier.was, [True]
+
+    def then_another_commits(edits: list[Any]) -> Any:
+        known = was(edits)
+        if moments and moments.pop():
+            other.apply([Edit(A, data(n=3))])
+            if gone:
+                ground.path(A).unlink()
+            else:
+                ground.edit(A, n=4)
+        return known
+
+    monkeypatch.setattr(recorder._verifier, "was", then_another_commits)
+    recorder.round(patient=False)
+    assert ground.ops() == [("volumes/a", {"n": 3}, None if gone else {"n": 4})]
+    other.close()
+
+
 def test_an_edit_in_place_of_the_same_size_and_times_is_found(ground: Ground) -> None:
     ground.put(A, n=1)
     status = ground.path(A).stat()
