@@ -425,16 +425,20 @@ class Reads:
         get = self.get if keep else self._get_once
         if self._words[COMMITTED] != self._seen:
             self._catch_up()
-        entry_of = self._entries.get
-        absent = [id for id in ids if entry_of((collection, id)) is None]
-        read = self._read_many(collection, absent, keep=keep) if len(absent) >= _SEVERAL else {}
+        read: dict[str, Entry] = {}
+        if len(ids) >= _SEVERAL:
+            entries = self._entries
+            absent = [id for id in ids if (collection, id) not in entries]
+            if len(absent) >= _SEVERAL:
+                read = self._read_many(collection, absent, keep=keep)
         hears = self._hears()
         if not hears and not read:
             return one_by_one(get, collection, ids)
         era, pending = self._era, self._pending  # from here on: what was told before is in them
         found: list[tuple[str, Entry | Unreadable]] = []
+        entry_of = self._entry_of
         for id in ids:
-            if id in read:
+            if read and id in read:
                 found.append((id, read[id]))
                 continue
             key = collection, id
@@ -447,7 +451,7 @@ class Reads:
         return found
 
     def _read_many(self, collection: str, ids: Sequence[str], *, keep: bool) -> dict[str, Entry]:
-        """Documents that are not in memory, read together, in half the time of one by one.
+        """Documents that are not in memory, read together: that takes four fifths of the time.
 
         Those of which anything is unusual, or beside which there was a commit, are left out.
         """
