@@ -57,7 +57,7 @@ def test_a_store_is_made_as_a_revision_of_git(tagged: Work, tmp_path: Path) -> N
 def test_a_document_comes_back_from_git(tagged: Work) -> None:
     tagged.filestore("restore", "volumes/b", "--at", "git:v1")
     assert tagged.read("volumes/b") == {"size": 1}
-    out = tagged.filestore("log", "--limit", "1").out
+    out = tagged.filestore("log", "volumes/b", "--limit", "1").out
     assert "restore of volumes/b from revision git:v1" in out
 
 
