@@ -109,7 +109,7 @@ def _kept(data: bytes) -> bytes:
 
     orjson's results occupy several times their length until they are copied.
     """
-    return bytes(memoryview(data)) if floats.CONFORMS else floats.conform(data)
+    return bytes(memoryview(data if floats.CONFORMS else floats.conform(data)))
 
 
 def _laid_out(document: Document) -> bytes:
