@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +9,9 @@ import pytest
 from filestore import Store
 from filestore.engine import checkpoint
 from filestore.engine.files import FileBackend
+from tests.memory import grown_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from filestore import Change
@@ -32,18 +30,6 @@ def path(tmp_path: Path) -> Path:
         for number in range(COUNT):
             store["volumes"][f"v{number}"] = {"text": TEXT, "number": number}
     return tmp_path / "store"
-
-
-def grown_by(call: Callable[[], object]) -> int:
-    """How much memory a call takes at most, in bytes."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        call()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_checkpoint_takes_little_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 import copy
 import json
-import tracemalloc
 
 import pytest
 
 import filestore as cl
 from filestore import exception
+from tests.memory import grown_by
 
 
 @pytest.fixture
@@ -156,31 +156,12 @@ def test_a_dump_that_is_stored_is_never_whole_in_memory(backend):
     cl.Backend.global_teardown()
     cl.setup()
     backend = cl.Backend(volume_backend_name="lvm")
-    tracemalloc.start()
-    try:
-        cl.load(text, save=True)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert most < 2 * len(text)
+    assert grown_by(lambda: cl.load(text, save=True)) < 2 * len(text)
     assert len(backend.volumes) == 200
     backend._volumes = None
+    cl.dumps()  # what is made once
     assert grown_by(cl.dumps) < 1.6 * len(text)
     assert grown_by(cl.dump) < 2 * len(text)  # all of what it returns, and what it takes
-
-
-def grown_by(call):
-    """How much memory a call takes at most, in bytes."""
-    call()  # what is made once
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        result = call()
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert result
-    return most - before
 
 
 @pytest.mark.parametrize("kind", ["memory", "file", "memory_db"])
