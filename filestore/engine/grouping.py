@@ -137,10 +137,9 @@ class Grouping:
         self.at_work = False
         if look is None:
             return None
-        now, quiet = self._clock(), self._steady() - newest
-        if quiet < STUCK_SECONDS and now - look.locked < LONGEST_SECONDS:
-            self._begun = now if self._begun is None else self._begun
+        if self._is_under_way(look, newest):
             return _LOOK_SECONDS
+        now, quiet = self._clock(), self._steady() - newest
         idle = abs(now - max(look.changed, look.told))
         if (idle < LATE_SECONDS and look.told < look.changed) or (behind and idle < STUCK_SECONDS):
             return _LOOK_SECONDS
@@ -156,6 +155,18 @@ class Grouping:
             if found:
                 self._read = found[-1].position
         return None
+
+    def begins(self, newest: float) -> float | None:
+        """As :meth:`wait`, but for an operation only that began since that was asked."""
+        look = self._source.look()
+        return _LOOK_SECONDS if look is not None and self._is_under_way(look, newest) else None
+
+    def _is_under_way(self, look: Look, newest: float) -> bool:
+        now = self._clock()
+        if self._steady() - newest >= STUCK_SECONDS or now - look.locked >= LONGEST_SECONDS:
+            return False
+        self._begun = now if self._begun is None else self._begun
+        return True
 
     def groups(self, changes: Sequence[Changed]) -> list[Group]:
         """Divide edits into commits: first those that nothing explains, then each operation's."""

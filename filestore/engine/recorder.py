@@ -231,7 +231,7 @@ class Recorder:
         if patient and self._reads.publishing_many:
             return _PUBLISHING_SECONDS  # what is learnt takes the memory that publishing frees
         catalog = self.ledger.known()
-        if self._hints or self._folders:
+        if self._hints or self._folders or self._edits:
             behind = self._reads.trusting and not heard
             seconds = self._grouping.wait(self._newest, behind=behind)
             if patient and seconds is not None:
@@ -249,15 +249,13 @@ class Recorder:
             return 0.0
         ready, later = self._ripe()
         self._verify(self._suspected(self._taken(ready)))
+        # An operation that began meanwhile may have made some of these.
+        seconds = self._grouping.begins(self._newest) if patient and self._edits else None
+        if seconds is not None:
+            return seconds
         self._record()
         if idle:
-            unproven, self._unproven = self._unproven, {}
-            self._verify(self._suspected((name, _BLANK) for name in unproven))
-            self._record()
-            if (heard or not self._reads.trusting) and not (self._hints or self._lagging()):
-                self.ledger.published.clear()  # what was not told of by now was never moved
-            if self.ledger.worth_saving(closing=False):
-                self.ledger.save()
+            self._do_what_can_wait(heard)
         self._say_how_far(heard if catalog.complete else 0.0)
         if self._pushed_back:
             for name in self._pushed_back:
@@ -265,6 +263,15 @@ class Recorder:
             self._pushed_back = []
             return 0.1
         return later
+
+    def _do_what_can_wait(self, heard: float) -> None:
+        unproven, self._unproven = self._unproven, {}
+        self._verify(self._suspected((name, _BLANK) for name in unproven))
+        self._record()
+        if (heard or not self._reads.trusting) and not (self._hints or self._lagging()):
+            self.ledger.published.clear()  # what was not told of by now was never moved
+        if self.ledger.worth_saving(closing=False):
+            self.ledger.save()
 
     def _lagging(self) -> bool:
         state = self._ground.state

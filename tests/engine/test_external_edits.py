@@ -781,3 +781,35 @@ def test_a_catalog_that_cannot_be_saved_is_kept_and_not_tried_again_at_once(
     ground.edit(A, n=2)
     ground.backend.rescan()
     assert ground.ops() == [("volumes/a", {"n": 1}, {"n": 2})]
+
+
+def test_edits_wait_for_an_operation_of_git_that_begins_while_they_are_looked_at(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.put(A, n=1)
+    ground.put(B, n=1)
+    recorder = ground.backend._recorder
+    recorder.round(patient=False)
+    repository = ground.root / ".git"
+    repository.mkdir()
+    (repository / "HEAD").touch()
+    lock = repository / "index.lock"
+    real = Verifier.look
+
+    def look(*words: Any) -> Any:
+        lock.touch()
+        return real(*words)
+
+    monkeypatch.setattr(Verifier, "look", look)
+    ground.edit(A, n=2)
+    recorder.hint("volumes/a.json", touched=True)
+    assert recorder.round()
+    assert ground.external() == []
+    ground.edit(B, n=2)
+    recorder.hint("volumes/b.json", touched=True)
+    monkeypatch.undo()
+    assert recorder.round()
+    lock.unlink()
+    recorder.round()
+    (commit,) = ground.external()
+    assert [op.key for op in commit.ops] == [A, B]
