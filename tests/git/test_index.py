@@ -228,6 +228,22 @@ def test_an_entry_that_git_is_not_to_compare_takes_nothing_back(
     assert work.git("show", "--format=", "--name-only").out == "", "it takes nothing back"
 
 
+def test_a_marked_entry_goes_with_its_document_from_a_sha256_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")
+    work = make(tmp_path / "work")
+    filled(work)
+    work.git("update-index", "--assume-unchanged", "volumes/v1.json", "volumes/v2.json")
+    with opened(work) as store:
+        store.git.commit()  # looks at all
+        store["volumes"]["v1"] = {"n": -1}
+        del store["volumes"]["v2"]
+        store.git.commit()
+    assert work.git("diff", "--cached", "--name-only").out == ""
+    assert work.git("ls-files", "volumes/v2.json").out == ""
+
+
 def test_what_a_sparse_checkout_left_out_stays_in_git(work: Work) -> None:
     filled(work)
     with opened(work) as store:

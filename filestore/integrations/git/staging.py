@@ -75,11 +75,12 @@ class Staging:
         marks = {path: mark for path, mark in _marks(self.repository).items() if path in self.files}
         self._update("--add", "--remove", paths=[path for path in self.files if path not in marks])
         if marks:
+            kept = {path: mark for path, mark in marks.items() if self.files[path] is not None}
+            self._update("--force-remove", paths=marks.keys() - kept.keys())
             self.repository.git.run(
                 *("update-index", "-z", "--index-info"),
-                feed=b"".join(self._told(path, mark) for path, mark in marks.items()),
+                feed=b"".join(self._told(path, mark) for path, mark in kept.items()),
             )
-            kept = {path: mark for path, mark in marks.items() if self.files[path] is not None}
             for option, is_meant in _MARKS.items():
                 self._update(option, paths=[path for path in kept if is_meant(kept[path].tag)])
 
@@ -90,8 +91,8 @@ class Staging:
 
     def _told(self, path: str, mark: _Mark) -> bytes:
         entry = self.files[path]
-        mode, id = ("0", "0" * 40) if entry is None else (mark.mode, entry.id.hex())
-        return f"{mode} {id}\t".encode() + os.fsencode(path) + b"\0"
+        assert entry is not None
+        return f"{mark.mode} {entry.id.hex()}\t".encode() + os.fsencode(path) + b"\0"
 
     def _here(self, folders: Callable[[], Mapping[str, Ids]]) -> bool:
         """Change the index in place; False where git has to."""
