@@ -137,8 +137,9 @@ class Grouping:
         self.at_work = False
         if look is None:
             return None
-        if self._is_under_way(look, newest):
-            return _LOOK_SECONDS
+        seconds = self._under_way(look, newest)
+        if seconds is not None:
+            return seconds
         now, quiet = self._clock(), self._steady() - newest
         idle = abs(now - max(look.changed, look.told))
         if (idle < LATE_SECONDS and look.told < look.changed) or (behind and idle < STUCK_SECONDS):
@@ -159,14 +160,15 @@ class Grouping:
     def begins(self, newest: float) -> float | None:
         """As :meth:`wait`, but for an operation only that began since that was asked."""
         look = self._source.look()
-        return _LOOK_SECONDS if look is not None and self._is_under_way(look, newest) else None
+        return None if look is None else self._under_way(look, newest)
 
-    def _is_under_way(self, look: Look, newest: float) -> bool:
+    def _under_way(self, look: Look, newest: float) -> float | None:
+        """In how many seconds to ask again while an operation is; remembers since when it was."""
         now = self._clock()
         if self._steady() - newest >= STUCK_SECONDS or now - look.locked >= LONGEST_SECONDS:
-            return False
+            return None
         self._begun = now if self._begun is None else self._begun
-        return True
+        return _LOOK_SECONDS
 
     def groups(self, changes: Sequence[Changed]) -> list[Group]:
         """Divide edits into commits: first those that nothing explains, then each operation's."""
