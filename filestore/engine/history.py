@@ -52,9 +52,11 @@ class _Segment:
         # By hash, for names are many and long: what a hash leads to is looked at once more.
         self._keys: dict[int, int | list[int]] = {}
 
-    def take_in(self, lines: Iterable[record.Line], end: int) -> None:
+    def take_in(self, journal: Journal, end: int) -> None:
         """Go on with the lines from ``offset`` on, up to where one ends."""
-        for start, stop, payload in lines:
+        if end <= self.offset:
+            return
+        for start, stop, payload in journal.lines(self.number, self.offset, end, self.seed):
             if start == 0 or payload is None or record.is_checkpoint(payload):
                 continue  # the header; or a bad line, noticed by the revision that it swallowed
             try:
@@ -214,19 +216,14 @@ class History:
             stop = journal.size(number) if stop is None else stop
         elif stop is None:
             return self._finished(journal, segment)
-        if stop > segment.offset:
-            segment.take_in(journal.lines(number, segment.offset, stop, segment.seed), stop)
+        segment.take_in(journal, stop)
         return segment
 
     def _finished(self, journal: Journal, segment: _Segment) -> _Segment:
         """One that may have gone on since it was the last."""
         following = self._segments.get(segment.number + 1)
         if following is None or segment.last < following.first - 1:
-            stop = journal.size(segment.number)
-            if stop > segment.offset:
-                segment.take_in(
-                    journal.lines(segment.number, segment.offset, stop, segment.seed), stop
-                )
+            segment.take_in(journal, journal.size(segment.number))
         return segment
 
     def _journal(self) -> Journal:
