@@ -14,7 +14,7 @@ from filestore.errors import NotFound
 from filestore.merge import ABSENT, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from filestore.integrations.git.conflicts import Conflicted
     from filestore.merge import FieldConflict, Merged
@@ -129,8 +129,7 @@ def resolve(
 def _choices(
     merged: Merged, settled: Sequence[str], remove: Sequence[str]
 ) -> dict[tuple[str | int, ...], Any]:
-    found_at = {found.field: found for found in merged.conflicts}
-    fields = {field: found.path for field, found in found_at.items()}
+    fields = {found.field: found for found in merged.conflicts}
     choices: dict[tuple[str | int, ...], Any] = {}
     for argument in settled:
         # A field's own name may have a = in it: the longest that fits is meant.
@@ -141,14 +140,14 @@ def _choices(
         text = argument[len(field) + 1 :]
         value = Side(text) if text in tuple(Side) else pair(f"value={text}")[1]
         if isinstance(value, str) and not isinstance(value, Side) and not text.startswith('"'):
-            _refuse_a_slip(found_at[field], text)
+            _refuse_a_slip(fields[field], text)
         if not field and not isinstance(value, Side):
             raise click.UsageError("a whole document is settled with --ours, --theirs or --base")
-        _choose(choices, fields, field, value)
+        _choose(choices, fields[field], value)
     for field in remove:
         if field not in fields:
             raise click.UsageError(_unknown(field, fields))
-        _choose(choices, fields, field, ABSENT)
+        _choose(choices, fields[field], ABSENT)
     return choices
 
 
@@ -161,17 +160,12 @@ def _refuse_a_slip(found: FieldConflict, text: str) -> None:
         )
 
 
-def _choose(
-    choices: dict[tuple[str | int, ...], Any],
-    fields: Mapping[str, tuple[str | int, ...]],
-    field: str,
-    value: Any,
-) -> None:
-    if fields[field] in choices:
-        raise click.UsageError(f"the field '{field}' is given twice")
-    choices[fields[field]] = value
+def _choose(choices: dict[tuple[str | int, ...], Any], found: FieldConflict, value: Any) -> None:
+    if found.path in choices:
+        raise click.UsageError(f"the field '{found.field}' is given twice")
+    choices[found.path] = value
 
 
-def _unknown(field: str, fields: dict[str, Any]) -> str:
+def _unknown(field: str, fields: Iterable[str]) -> str:
     names = ", ".join(name or "the whole document" for name in fields) or "none"
     return f"the field '{field}' is not in conflict; these are: {names}"
