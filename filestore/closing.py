@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Closing:
+class Closing(ABC):
     """Closed by the end of its ``with`` block, however that ends."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of it; idempotent."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

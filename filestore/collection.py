@@ -6,6 +6,7 @@ a snapshot view), so it is as fresh as that and costs nothing to keep.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Mapping, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
@@ -33,6 +34,24 @@ class _Absent:
 
 
 _ABSENT: Final = _Absent()
+
+
+class Collections(ABC):
+    """Collections by their names."""
+
+    @abstractmethod
+    def __getitem__(self, collection: str) -> ReadCollection:
+        """The collection of that name."""
+
+    @abstractmethod
+    def collections(self) -> list[str]:
+        """The names of the collections that have documents, sorted."""
+
+    def __contains__(self, collection: object) -> bool:
+        return collection in self.collections()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.collections())
 
 
 class Ground(Protocol):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from filestore.closing import Closing
-from filestore.collection import Ground, ReadCollection
+from filestore.collection import Collections, Ground, ReadCollection
 from filestore.errors import Closed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
-class Moment(Ground, Closing):
+class Moment(Ground, Collections, Closing):
     """The documents and ids of one moment, read like a store and never written.
 
     Of the process that made it: in a child, reading raises Closed.
@@ -32,16 +33,6 @@ class Moment(Ground, Closing):
         self._require_open()
         return ReadCollection(self, collection)
 
-    def __contains__(self, collection: object) -> bool:
-        return collection in self.collections()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.collections())
-
-    def collections(self) -> list[str]:
-        """The names of the collections that had documents, sorted."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """Let go of the moment; idempotent.  Reading then raises Closed."""
         if not self._closed:
@@ -49,9 +40,9 @@ class Moment(Ground, Closing):
             self._on_close(self)
             self._release()
 
+    @abstractmethod
     def _release(self) -> None:
         """Let go of what it keeps; called once."""
-        raise NotImplementedError
 
     def _require_open(self) -> None:
         if self._closed:

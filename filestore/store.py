@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filestore.blame import Blame, blame
 from filestore.closing import Closing
-from filestore.collection import Collection
+from filestore.collection import Collection, Collections
 from filestore.errors import Conflict, FilestoreError
 from filestore.index import Indexes
 from filestore.joined import Joined
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filestore.plan import Documents, Plan
 
 
-class Store(Closing):
+class Store(Collections, Closing):
     """Named collections of documents, with transactions, snapshots and a change feed.
 
     Get one from :func:`filestore.open`; use it as a context manager, or call :meth:`close`.
@@ -64,12 +64,6 @@ class Store(Closing):
         if found is None:
             found = self._collections[collection] = Collection(self._ground, collection)
         return found
-
-    def __contains__(self, collection: object) -> bool:
-        return collection in self.collections()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.collections())
 
     def collections(self) -> list[str]:
         """The names of the collections that have documents, sorted."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filestore import overlay
 from filestore.backend import Entry, one_by_one
-from filestore.collection import Collection
+from filestore.collection import Collection, Collections
 from filestore.drafts import Drafts
 from filestore.edits import etag_in, stale
 from filestore.errors import Closed, FilestoreError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filestore.query import Fields, Query
 
 
-class Transaction:
+class Transaction(Collections):
     """The store as it will be when this transaction has committed (C2).
 
     Made by :meth:`filestore.Store.transaction`; used like the store, in the thread that
@@ -64,12 +64,6 @@ class Transaction:
         """The collection of that name; it need not have documents yet."""
         self._require_active()
         return Collection(self, collection)
-
-    def __contains__(self, collection: object) -> bool:
-        return collection in self.collections()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.collections())
 
     def collections(self) -> list[str]:
         """The names of the collections that have documents, sorted."""

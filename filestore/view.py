@@ -144,10 +144,6 @@ class View(Moment):
             known, ((id, data is not None) for (name, id), data in changed if name == collection)
         )
 
-    def close(self) -> None:
-        """Let go of the revision; idempotent.  Reading then raises Closed."""
-        super().close()
-
     def _release(self) -> None:
         self._unsubscribe()
         if self._process == os.getpid():  # else a thread that is gone may hold it for ever

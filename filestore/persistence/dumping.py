@@ -20,6 +20,7 @@ from filestore.resources.volume import Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from filestore.collection import Collections
     from filestore.model import Document
     from filestore.persistence.base import PersistenceDriverBase
 
@@ -27,12 +28,6 @@ _WORD: Final = 64
 _MOST_WORDS: Final = 4096
 _OWN: Final = frozenset({"id", "volume_id", "created_at", "display_name", "provider_location"})
 """Fields that hardly ever have the text of another document."""
-
-
-class Collections(Protocol):
-    """A store, or a moment of one."""
-
-    def __getitem__(self, collection: str, /) -> Mapping[str, Document]: ...
 
 
 class Dumping(Protocol):

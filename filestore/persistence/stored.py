@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from filestore.persistence.dumping import Collections, Dumping
+    from filestore.collection import Collections
+    from filestore.persistence.dumping import Dumping
     from filestore.resources.resource import Resource
     from filestore.store import Store
 
