@@ -157,6 +157,13 @@ class ReadCollection(Mapping[str, "Document"]):
             raise self._missing(id)
         return Record(self._name, id, decode(entry.data), entry, revision)
 
+    def entries(self, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
+        """These documents as they are held, read together; the error of one that cannot be read.
+
+        What is not there is left out.
+        """
+        return self._ground.get_many(self._name, ids)
+
     def find(
         self, on_corrupt: Callable[[Unreadable], object] | None = None, /, **fields: Any
     ) -> list[Record]:

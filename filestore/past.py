@@ -18,7 +18,7 @@ from filestore.model import Key, stands_in
 from filestore.moment import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from filestore.backend import Backend, Unreadable
     from filestore.index import Indexes
@@ -49,6 +49,9 @@ class PastGround(Protocol):
     def computed(self, collection: str) -> Fields: ...
 
     def candidates(self, collection: str, query: Query) -> list[str] | None: ...
+
+    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
+        """The ids of all documents that may differ from another moment's; None: any may."""
 
     def close(self) -> None: ...
 
@@ -114,6 +117,11 @@ class Past(Moment):
         self._require_open()
         return self._ground.candidates(collection, query)
 
+    def suspects(self, other: Past, collection: str) -> Collection[str] | None:
+        """The ids of all documents that may differ from another moment's; None: any may."""
+        self._require_open()
+        return self._ground.suspects(other._ground, collection)
+
     def _release(self) -> None:
         self._ground.close()
 
@@ -128,7 +136,7 @@ class Kept:
     """
 
     def __init__(self, backend: Backend, indexes: Indexes, revision: Revision) -> None:
-        self._backend = backend
+        self.backend = backend
         self._indexes = indexes
         self._revision = revision
         self._mutex = threading.Lock()
@@ -145,7 +153,7 @@ class Kept:
 
     @property
     def location(self) -> str:
-        return self._backend.location
+        return self.backend.location
 
     @property
     def revision(self) -> Revision:
@@ -154,12 +162,12 @@ class Kept:
     def get(self, key: tuple[str, str]) -> Entry | None:
         entry, error = None, None
         try:
-            entry = self._backend.get(key)
+            entry = self.backend.get(key)
         except (Corrupt, StorageError) as refusal:
             error = refusal  # of no matter, if the document was changed since
         if self._touched(key):
             named = Key(*key)
-            for commit in self._backend.changes(self._revision, named):
+            for commit in self.backend.changes(self._revision, named):
                 before = commit.ops[0].before
                 if stands_in(before):
                     raise HistoryGone(
@@ -170,20 +178,20 @@ class Kept:
                     )
                 entry, error = (None if before is None else Entry(before)), None
                 break
-            require_kept(self._backend, self._revision)
+            require_kept(self.backend, self._revision)
         if error is not None:
             raise error
         return entry
 
     def ids(self, collection: str) -> list[str]:
-        known = self._backend.ids(collection)
+        known = self.backend.ids(collection)
         self._take_in()
         with self._mutex:
             later = list(self._was_there.get(collection, {}).items())
         return overlay.ids(known, later)
 
     def collections(self) -> list[str]:
-        known = self._backend.collections()
+        known = self.backend.collections()
         self._take_in()
         with self._mutex:
             touched = set(self._was_there)
@@ -200,10 +208,19 @@ class Kept:
         found = self._indexes.candidates(collection, query)
         if found is None:
             return None
+        return overlay.candidates(found, self.changed_since(collection))
+
+    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
+        """What was changed since the earlier of two revisions of one handle."""
+        if not isinstance(other, Kept) or other.backend is not self.backend:
+            return None
+        return min(self, other, key=lambda one: one.revision).changed_since(collection)
+
+    def changed_since(self, collection: str) -> list[str]:
+        """The ids of the documents that later commits changed."""
         self._take_in()
         with self._mutex:
-            later = list(self._was_there.get(collection, ()))
-        return overlay.candidates(found, later)
+            return list(self._was_there.get(collection, ()))
 
     def close(self) -> None:
         with self._mutex:
@@ -218,17 +235,17 @@ class Kept:
 
     def _take_in(self) -> None:
         """Know what all the later commits touched, and whether it was there before them."""
-        newest = self._backend.revision
+        newest = self.backend.revision
         if self._seen == newest:
             return
         with self._mutex:
             seen = self._revision if self._seen is None else self._seen
-            for commit in self._backend.changes(seen):
+            for commit in self.backend.changes(seen):
                 for op in commit.ops:
                     known = self._was_there.setdefault(op.key.collection, {})
                     known.setdefault(op.key.id, op.before is not None)
                 seen = commit.revision
-            require_kept(self._backend, self._revision)
+            require_kept(self.backend, self._revision)
             self._seen = max(seen, newest)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from filestore.codec import canonical, decode, etag_of
+from filestore.comparison import pairs
 from filestore.diff import diff
 from filestore.errors import InvalidDocument, UnsupportedFormat
 from filestore.model import Key
@@ -128,30 +129,19 @@ def make(
     unchanged: dict[Key, Etag] = {}
     for collection in sorted(wanted):
         there, here = wanted[collection], current[collection]
-        for id in sorted(there):
-            after = _encoded(collection, id, there[id])
-            before = _encoded(collection, id, here.get(id))
+        for id, before, after in pairs(collection, here, there, None if delete else there):
+            if isinstance(after, Exception):
+                raise after
+            if isinstance(before, Exception):
+                raise before
+            if after is None and not delete:
+                continue  # it went while it was read
             key, etag = Key(collection, id), None if before is None else etag_of(before)
             if after != before:
                 steps.append(Step(key, etag, before, after))
             elif etag is not None:
                 unchanged[key] = etag
-        for id in sorted(here) if delete else ():
-            if id not in there:
-                before = _encoded(collection, id, here.get(id))
-                if before is not None:
-                    steps.append(Step(Key(collection, id), etag_of(before), before, None))
     return Plan(revision, tuple(steps), unchanged)
-
-
-def _encoded(collection: str, id: str, document: Document | None) -> bytes | None:
-    if document is None:
-        return None
-    try:
-        return canonical(document)
-    except InvalidDocument as error:
-        key = Key(collection, id)
-        raise InvalidDocument(f"{key} cannot be stored: {error}", key=key) from error
 
 
 def _step_value(step: Step) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -23,18 +24,16 @@ from filestore.cli.target import (
     store_option,
 )
 from filestore.codec import decode
+from filestore.comparison import differing
 from filestore.diff import diff as diff_of
-from filestore.diff import same
-from filestore.errors import Corrupt, StorageError
 from filestore.location import is_path
-from filestore.model import Key
 from filestore.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from filestore.backend import Unreadable
-    from filestore.model import Document
+    from filestore.model import Document, Key
     from filestore.plan import Documents
     from filestore.store import Store
 
@@ -72,16 +71,14 @@ def diff(
     """
     differs = False
     with ExitStack() as stack:
+        # One for both: of two moments of one store, only what was changed in between is read.
+        store = cache(lambda: stack.enter_context(open_store(location, readonly=True)))
         found: Iterable[_Differing | Unreadable]
         if one is None:
-            found = _edited(stack.enter_context(open_store(location, readonly=True)))
+            found = _edited(store())
         else:
-            before = stack.enter_context(documents(one, location))
-            after: Documents
-            if other is None:
-                after = stack.enter_context(open_store(location, readonly=True))
-            else:
-                after = stack.enter_context(documents(other, location))
+            before = stack.enter_context(documents(one, store))
+            after = store() if other is None else stack.enter_context(documents(other, store))
             found = _compare(before, after)
         unreadable: Exit | None = None
         for each in found:
@@ -107,18 +104,12 @@ def _edited(store: Store) -> Iterator[_Differing | Unreadable]:
 
 
 def _compare(before: Documents, after: Documents) -> Iterator[_Differing | Unreadable]:
-    in_before, in_after = set(before), set(after)
-    for collection in sorted(in_before | in_after):
-        olds = before[collection] if collection in in_before else {}
-        news = after[collection] if collection in in_after else {}
-        for id in sorted({*olds, *news}):
-            try:
-                old, new = olds.get(id), news.get(id)
-            except (Corrupt, StorageError) as error:
-                yield error
-                continue
-            if not same(old, new):
-                yield _Differing(Key(collection, id), old, new)
+    for each in differing(before, after):
+        if isinstance(each, Exception):
+            yield each
+            continue
+        key, *both = each
+        yield _Differing(key, *(None if data is None else decode(data) for data in both))
 
 
 def _show(each: _Differing, *, as_json: bool) -> None:
@@ -172,7 +163,7 @@ def apply(
     it saw has changed since.
     """
     with open_store(location, readonly=plan_file is not None) as store:
-        plan = _plan(store, source, location, delete=delete)
+        plan = _plan(store, source, delete=delete)
         if plan_file is not None:
             _show_plan(plan, plan_file, as_json=as_json, quiet=quiet)
             return
@@ -186,7 +177,7 @@ def apply(
         screen.note(f"{_told(plan)}, in revision {made}", quiet=quiet)
 
 
-def _plan(store: Store, source: str, location: str | None, *, delete: bool) -> Plan:
+def _plan(store: Store, source: str, *, delete: bool) -> Plan:
     if not is_moment(source) and _may_be_plan(source):
         found = read_dump(source)
         if isinstance(found, Plan):
@@ -194,7 +185,7 @@ def _plan(store: Store, source: str, location: str | None, *, delete: bool) -> P
                 raise click.UsageError("--delete is for a source: a plan says what it deletes")
             return found
         return store.plan(found, delete=delete)
-    with documents(source, location) as wanted:
+    with documents(source, lambda: store) as wanted:
         return store.plan(wanted, delete=delete)
 
 

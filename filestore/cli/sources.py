@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from filestore.cli.target import GIT, MARK, open_at, open_store
+from filestore.cli.target import GIT, MARK, open_at
 from filestore.cli.values import parse, read_json
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import FileSystem
@@ -20,7 +20,7 @@ from filestore.location import is_url
 from filestore.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from filestore.model import Document
@@ -37,17 +37,17 @@ _FORMS: Final = {".json": "json", ".yaml": "yaml"}
 
 
 @contextmanager
-def documents(source: str, location: str | None) -> Iterator[Documents]:
-    """The documents that an argument names; ``location`` is the store that revisions are of.
+def documents(source: str, store: Callable[[], Store]) -> Iterator[Documents]:
+    """The documents that an argument names; ``store`` gives the one that revisions are of.
 
     Raises NotFound, InvalidDocument, and whatever opening a store raises.
     """
     if is_moment(source):
-        with open_store(location, readonly=True) as store, at(store, source) as past:
+        with at(store(), source) as past:
             yield past
     elif is_url(source) or os.path.lexists(os.path.join(source, MARK)):
-        with open_at(source, readonly=True) as store:
-            yield store
+        with open_at(source, readonly=True) as opened:
+            yield opened
     elif os.path.isdir(source):
         yield Folder(source)
     else:

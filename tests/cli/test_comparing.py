@@ -65,13 +65,27 @@ def test_diff_goes_on_past_a_document_that_cannot_be_read(
     cli("put", "volumes/v2", "--merge", "size=6")
     (state / "volumes" / "a%2fb.json").write_text("{")
     (state / "volumes" / "new.json").write_text('{"size": 7}')
-    for words in (["diff", "1", "--json"], ["diff", "1", "3", "--json"], ["diff", "--json"]):
+    for words in (["diff", "1", "--json"], ["diff", "--json"]):
         ran = cli(*words)
         told = {json.loads(line)["id"] for line in ran.out.splitlines()}
         assert (ran.code, "new" in told or "v2" in told) == (4, True), ran
         (error,) = ran.err.splitlines()
         assert "a%2fb.json" in error
     assert cli("diff", "1", "--exit-code").code == 4
+
+
+def test_what_no_commit_in_between_changed_is_the_same_in_both_revisions(
+    cli: Callable[..., Ran], state: Path
+) -> None:
+    cli("put", "volumes/v1", "--merge", "size=5")
+    cli("put", "volumes/v2", "--merge", "size=6")
+    (state / "volumes" / "a%2fb.json").write_text("{")
+    ran = cli("diff", "2", "3", "--json")
+    assert [each["id"] for each in values(ran)] == ["v2"]
+    assert (ran.code, ran.err) == (0, "")
+    (state / "volumes" / "v2.json").write_text("{")
+    ran = cli("diff", "1", "2", "--json")
+    assert [each["id"] for each in values(ran)] == ["v1"], "revision 3 tells what v2 was"
 
 
 def test_diff_of_the_working_tree_tells_what_no_commit_did(

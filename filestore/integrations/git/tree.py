@@ -22,11 +22,12 @@ from filestore.model import Key
 from filestore.past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from filestore.backend import Unreadable
     from filestore.integrations.git.objects import TreeEntry
     from filestore.model import Revision
+    from filestore.past import PastGround
     from filestore.query import Fields, Query
 
 _FILES: Final = frozenset({"100644", "100755", "100664"})
@@ -65,6 +66,25 @@ class Folders:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 found[path] = self._file(path).id.hex()
         return dict(zip(found, self._objects.read_many([*found.values()]), strict=True))
+
+    def differing(self, other: Folders, folder: str = "") -> Iterator[str]:
+        """The paths below the roots of whatever is not the same in another commit, folders
+        left out; folders that are the same are not read.
+        """
+        mine, theirs = self._below(folder), other._below(folder)
+        for name in {name for name, _ in mine.items() ^ theirs.items()}:
+            path = f"{folder}/{name}"
+            kinds = {entry.mode for one in (mine, theirs) if (entry := one.get(name))}
+            if TREE in kinds:
+                yield from self.differing(other, path)
+            if kinds != {TREE}:
+                yield path
+
+    def _below(self, folder: str) -> dict[str, TreeEntry]:
+        try:
+            return self._folder(self._root + folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
 
     def _file(self, path: str) -> TreeEntry:
         entry = self.entry(path)
@@ -122,11 +142,12 @@ class GitPast:
         self._revision = revision
         self._computed = computed
         self._indexes: dict[str, Fixed] = {}
+        self._compared: tuple[GitPast, dict[str, list[str]]] | None = None
         self._objects = Objects(git)
         try:
-            self._folders = Folders(self._objects, tree, root)
+            self.folders = Folders(self._objects, tree, root)
             try:
-                raw = self._folders.content(f"{root}/{CONFIG}")
+                raw = self.folders.content(f"{root}/{CONFIG}")
             except FileNotFoundError as error:
                 raise NotFound(f"{root}: there is no store (no {CONFIG})", path=root) from error
             config = configuration.parse(raw, f"{root}/{CONFIG}")
@@ -147,7 +168,7 @@ class GitPast:
     def get(self, key: tuple[str, str]) -> Entry | None:
         path = self._layout.path(key)
         try:
-            raw = self._folders.content(path)
+            raw = self.folders.content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return self._parsed(key, path, raw)
@@ -161,15 +182,15 @@ class GitPast:
             ) from error
 
     def ids(self, collection: str) -> list[str]:
-        return self._layout.ids(self._folders, collection)
+        return self._layout.ids(self.folders, collection)
 
     def collections(self) -> list[str]:
-        return self._layout.collections(self._folders)
+        return self._layout.collections(self.folders)
 
     def get_many(self, collection: str, ids: Sequence[str]) -> list[tuple[str, Entry | Unreadable]]:
         paths = {self._layout.path((collection, id)): id for id in ids}
         found: list[tuple[str, Entry | Unreadable]] = []
-        for path, raw in self._folders.contents(paths).items():
+        for path, raw in self.folders.contents(paths).items():
             try:
                 found.append((paths[path], self._parsed((collection, paths[path]), path, raw)))
             except Corrupt as error:
@@ -187,6 +208,25 @@ class GitPast:
                 Fixed(partial(self.ids, collection), partial(self.get_many, collection)),
             )
         return index.candidates(query)
+
+    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
+        """Those whose files are not the same, in two commits that keep them in the same places."""
+        if not isinstance(other, GitPast) or other.form != self.form:
+            return None
+        if self._compared is None or self._compared[0] is not other:
+            found: dict[str, list[str]] = {}
+            root = self._layout.root
+            for path in self.folders.differing(other.folders):
+                key = self._layout.key(root + path)
+                if key is not None:
+                    found.setdefault(key.collection, []).append(key.id)
+            self._compared = other, found
+        return self._compared[1].get(collection, ())
+
+    @property
+    def form(self) -> tuple[str, int]:
+        """What tells where a document is: the suffix and the fan-out."""
+        return self._layout.suffix, self._layout.fanout
 
     def close(self) -> None:
         self._objects.close()
