@@ -89,7 +89,7 @@ def measure(parts: list[str], data: Path, rounds: int, sizes: tuple[int, ...]) -
             case "finds":
                 rows += finds.run(data, rounds, sizes)
             case "external":
-                rows += external.run(data, rounds)
+                rows += external.run(data, rounds, max(sizes))
             case "history":
                 rows += history.run(data, rounds)
             case "private_data":

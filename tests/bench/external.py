@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from filestore.model import Commit
 
 EDITS = 200
-FILES = 10_000
 SETTLED_SECONDS = 60.0
 
 
@@ -224,7 +223,7 @@ def decoding(folder: Path) -> Iterator[Callable[[int], object]]:
     yield lambda _: [decode(data) for data in datas]
 
 
-def run(data: Path, rounds: int) -> list[Row]:
+def run(data: Path, rounds: int, files: int) -> list[Row]:
     puts = measure(
         [
             Case("watched", partial(put, watch=True), count=300),
@@ -236,9 +235,9 @@ def run(data: Path, rounds: int) -> list[Row]:
     gets = measure([Case("gets", get), Case("decoding", decoding)], rounds, data)
     late = latencies(fresh(data))
     p50, p99 = statistics.median(late), late[int(len(late) * 0.99)]
-    copied = ingested(fresh(data) / "state", FILES)
-    out = checked_out(fresh(data) / "state", FILES)
-    worked, decoding_them = passed(fresh(data) / "state", FILES)
+    copied = ingested(fresh(data) / "state", files)
+    out = checked_out(fresh(data) / "state", files)
+    worked, decoding_them = passed(fresh(data) / "state", files)
     return [
         versus("durable put, watched / watch=False", puts["watched"], puts["alone"]),
         versus("100 cached gets / decoding them", gets["gets"], gets["decoding"], limit=1.3),
@@ -249,12 +248,12 @@ def run(data: Path, rounds: int) -> list[Row]:
             target="50 ms",
             ok=p99 < 0.05,
         ),
-        _within_twice(f"{FILES:,} files copied in, until recorded, less copying them", copied),
-        _within_twice(f"{FILES:,} files checked out by git, from then until recorded", out),
+        _within_twice(f"{files:,} files copied in, until recorded, less copying them", copied),
+        _within_twice(f"{files:,} files checked out by git, from then until recorded", out),
         Row(
-            f"{FILES:,} new files found and recorded / open, read, decode, in processor time",
-            f"{worked / FILES * 1e6:.0f} us each",
-            f"{decoding_them / FILES * 1e6:.0f} us",
+            f"{files:,} new files found and recorded / open, read, decode, in processor time",
+            f"{worked / files * 1e6:.0f} us each",
+            f"{decoding_them / files * 1e6:.0f} us",
             f"{worked / decoding_them:.2f}",
         ),
     ]
