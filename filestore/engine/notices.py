@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import struct
+import sys
 import termios
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -68,7 +69,7 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """A queue of events in the kernel.  Raises OSError; one thread reads, any may wake it."""
+    """A queue of events in the kernel.  Raises OSError; one thread at a time reads and closes."""
 
     def __init__(self) -> None:
         """Raises OSError EMFILE where a user has too many, ImportError where there are none."""
@@ -91,6 +92,7 @@ class Notices:
         # A handle may be dropped unclosed.
         self._closing = weakref.finalize(self, _close, self._fd, self._bell)
         self._closing.atexit = False
+        self._called = False
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
         self._poll.register(self._bell, select.POLLIN)
@@ -110,7 +112,7 @@ class Notices:
         self._remove(self._fd, watch)
 
     def wait(self, seconds: float | None) -> None:
-        """Until there is something to read, or the bell was rung."""
+        """Until there is something to read, the bell was rung, or somebody called."""
         self._poll.poll(None if seconds is None else seconds * 1000)
 
     def read(self) -> tuple[list[Notice], bool]:
@@ -118,6 +120,9 @@ class Notices:
 
         What is written to a file in a row comes as one notice; moves are told one by one.
         """
+        if self._called:
+            self._called = False  # first: a call that comes now is heard once more
+            os.eventfd_read(self._bell)
         try:
             raw = os.read(self._fd, _BUFFER)
         except BlockingIOError:
@@ -147,15 +152,21 @@ class Notices:
             found.append(Notice(last_watch, together, last_name.rstrip(b"\0")))
         return found, size > _BUFFER - 512
 
-    def waiting(self) -> bool:
-        """Whether there are events that were not read; from any thread."""
+    def waiting(self) -> int:
+        """How many bytes of events there are that were not read; from any thread."""
         try:
-            return fcntl.ioctl(self._fd, termios.FIONREAD, _NO_BYTES, False) != _NO_BYTES
+            size = fcntl.ioctl(self._fd, termios.FIONREAD, _NO_BYTES, False)
         except OSError:
-            return True  # closed this moment: nothing is known
+            return _BUFFER  # closed this moment: nothing is known
+        return 0 if size == _NO_BYTES else int.from_bytes(size, sys.byteorder)
+
+    def call(self) -> None:
+        """Wake the reader, once."""
+        os.eventfd_write(self._bell, 1)
+        self._called = True
 
     def ring(self) -> None:
-        """Wake the reader, for good."""
+        """Wake the reader, for good: nobody reads any more."""
         os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:

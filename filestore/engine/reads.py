@@ -9,7 +9,7 @@ was touched in the tick of the clock in which it was read is read again.
 
 Events that wait in the kernel are noticed by the readers themselves: one look in
 20 microseconds, so that one who edits a file and then reads sees it, without
-waiting for the thread that hears.
+waiting for the thread that hears.  Where few wait, the reader hears them itself.
 
 While events do tell, an *era* is running, and an entry of this era is as the file
 is: it was read, or its signature compared, in this era, and no event has come since.
@@ -774,6 +774,7 @@ class Reads:
         self._observers = []
         self.feed.after_fork()
         self._era = _NO_ERA  # the events are the parent's
+        self.hearing = False
 
     def close(self) -> None:
         with self.mutex:

@@ -59,11 +59,18 @@ _TROUBLE: Final = "recording external edits"
 _LISTENING_SECONDS: Final = 10.0  # more than it takes with ten thousands of folders
 _PAUSE_SECONDS: Final = 0.2  # before listening begins anew
 
+_FEW_BYTES: Final = 2048
+"""Of events, up to which a reader hears them itself: 30 or less, half a millisecond."""
+
+_LOOKS: Final = 4
+"""How many reads look at their files before one hears: that costs as much as hearing does."""
+
 _SETTINGS: Final = CONFIG.encode()
 _TOUCHED: Final = system.MODIFY | system.CREATE
 _CLOSED: Final = system.CLOSE_WRITE | system.MOVED_TO | system.MOVED_FROM | system.DELETE
 _NEVER: Final = (1 << 30, 1 << 30)  # so often no publishing moves a file
 _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
+_NO_FILE: Final = system.FOLDER | system.OVERFLOW | system.IGNORED | _GONE
 
 
 T = TypeVar("T")
@@ -127,6 +134,13 @@ class Watcher:
         self._listener: threading.Thread | None = None
         self._scribe: threading.Thread | None = None
         self._notices: Notices | None = None
+        # Whoever reads events holds this, and sets ``hearing`` of the reads before and resets it
+        # after.  Reentrant, so that releasing what an interrupt kept from being taken does no harm.
+        self._ears = threading.RLock()
+        self._left: list[Notice] = []  # read by a reader, to be followed by the listener
+        self._unsure = False  # whether a reader is following events, or never came to an end
+        self._overheard = False  # whether a reader followed some since the listener did
+        self._looks = 0  # by readers, at files, since events were followed last
         self._watches: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
         self._root_file = (0, 0)
@@ -204,9 +218,7 @@ class Watcher:
         self._reads.distrust()
         self._told = None, 0.0
         self._recorder.resign(save=True)
-        notices, self._notices = self._notices, None
-        if notices is not None:
-            notices.close()
+        self._close_notices()
 
     def after_fork(self) -> None:
         """In a child: nothing is inherited; what is open here is the parent's."""
@@ -375,10 +387,14 @@ class Watcher:
 
     def _stop_listening(self) -> None:
         self._reads.distrust()
-        with self._starting:
+        self._close_notices()
+
+    def _close_notices(self) -> None:
+        with self._ears, self._starting:  # nobody reads what may be another file by now
             notices, self._notices = self._notices, None
-        if notices is not None:
-            notices.close()
+            self._left, self._unsure = [], False
+            if notices is not None:
+                notices.close()
 
     def _without(self, why: str) -> Wait:
         """Do without events for a while."""
@@ -403,7 +419,7 @@ class Watcher:
         """Have reads believe what they know, until they hear otherwise."""
         notices = self._notices
         if notices is not None:
-            self._reads.trust(notices.waiting, anew=anew)
+            self._reads.trust(partial(_unheard, notices, weakref.ref(self)), anew=anew)
 
     def _heard_until(self) -> float:
         """Until when all that happened has become hints; 0 where that is not known."""
@@ -414,28 +430,70 @@ class Watcher:
         return 0.0 if notices.waiting() or self._reads.hearing else now
 
     def _hear(self, notices: Notices) -> tuple[bool, bool]:
-        """Follow events; whether to go on listening, and whether there is more to hear at once."""
+        """Follow events; whether to go on listening, and whether to wait for more at once."""
         begun = time.thread_time()
-        self._reads.hearing = True
-        try:
-            heard, more = notices.read()
-            if heard and not self._take(heard):
-                return False, False
-        finally:
-            self._reads.hearing = False
-            self._recorder.pace.aside += time.thread_time() - begun
-        if not heard:
+        with self._ears:
+            self._reads.hearing = True
             try:
-                return self._look_at_root() == self._root_file, True
-            except OSError:
-                return False, False
-        return True, more
+                overheard, self._overheard = self._overheard, False
+                self._looks = 0
+                left, self._left = self._left, []
+                heard, more = notices.read()
+                heard = left + heard
+                missed, self._unsure = self._unsure, False
+                if (heard or missed) and not self._take(heard, missed=missed):
+                    return False, False
+            finally:
+                self._reads.hearing = False
+                self._recorder.pace.aside += time.thread_time() - begun
+        if heard or missed or overheard:
+            return True, more
+        try:
+            return self._look_at_root() == self._root_file, True
+        except OSError:
+            return False, False
 
-    def _take(self, heard: list[Notice]) -> bool:
-        """Follow events; False when listening must begin anew."""
+    def overhear(self, notices: Notices) -> bool:
+        """Follow events in a reading thread; whether all that were waiting have been followed.
+
+        Not where they are many, somebody else follows some, or they are not for readers.
+        Waits for nobody: the caller may have any lock.
+        """
+        ears, reads = self._ears, self._reads
+        self._looks += 1
+        if self._looks <= _LOOKS:
+            return False
+        try:
+            if not ears.acquire(blocking=False) or reads.hearing or notices is not self._notices:
+                return False
+            if notices.waiting() > _FEW_BYTES:
+                return False
+            # An interrupt may end this at any moment.  Then nobody believes anything until the
+            # listener, which wakes within a second, has begun anew.
+            reads.hearing = self._unsure = self._overheard = True
+            self._looks = 0
+            heard, more = notices.read()
+            if all(name and not mask & _NO_FILE and name != _SETTINGS for _, mask, name in heard):
+                self._take(heard)
+                self._unsure = reads.hearing = False
+                return not more
+            self._left = heard
+            self._unsure = False
+            notices.call()
+            return False
+        except OSError:
+            return False  # the listener finds out
+        finally:
+            try:
+                ears.release()
+            except RuntimeError:
+                pass  # it is another's
+
+    def _take(self, heard: list[Notice], *, missed: bool = False) -> bool:
+        """Follow events, of which some may have been missed; False to begin listening anew."""
         files: dict[tuple[int, bytes], _Told] = {}
         suffix = self._layout.suffix.encode()
-        anew = False
+        anew = missed
         for watch, mask, name in heard:
             if mask & system.FOLDER:
                 if name and name[0] != 0x2E:
@@ -587,6 +645,14 @@ def _thread_of(method: Callable[[], Wait | None], name: str) -> threading.Thread
 def _later(soon: threading.Event, seconds: float, begin: Callable[[], None]) -> None:
     soon.wait(seconds)
     begin()
+
+
+def _unheard(notices: Notices, watcher: weakref.ref[Watcher]) -> bool:
+    """Whether there are events that nobody has followed; for any thread that reads."""
+    if not notices.waiting():
+        return False
+    target = watcher()
+    return target is None or not target.overhear(notices)
 
 
 def _gather(notices: Notices, stop: threading.Event, seconds: float) -> None:
