@@ -202,9 +202,9 @@ class Committer:
         mark = end
         try:
             if level is not Durability.NORMAL:
-                stage = ground.tree.stage
+                stage, looked = ground.tree.stage, dict[str, bool]()
                 for swap in swaps.values():
-                    stage(swap)
+                    stage(swap, looked)
             if level is not Durability.OFF and not state.names_safe:
                 ground.make_names_safe(state)
             positions = journal.append(

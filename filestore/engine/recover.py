@@ -225,7 +225,7 @@ def carry_out(ground: Ground, step: Step, entry: FileEntry | None) -> None:
         return
     path = ground.layout.path(step.key)
     swap = Swap(step.key, path, entry, None if step.after is None else FileEntry(step.after, path))
-    tree.stage(swap)
+    tree.stage(swap, {})
     try:
         left, ours = tree.swap_in(swap)
     except BaseException:

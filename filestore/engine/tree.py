@@ -269,19 +269,27 @@ class Tree:
 
     # -- writing, under the write lock ----------------------------------------
 
-    def stage(self, swap: Swap) -> None:
+    def stage(self, swap: Swap, looked: dict[str, bool]) -> None:
         """Put a new content beside the tree, so that only a rename is left to do.
+
+        ``looked``: the folders that were looked at for the same commit, at first none; with
+        True those that a document can be put in, with False those that one can be taken from.
 
         What is staged must be settled or abandoned; when this raises it need not.  Raises
         StorageError (no space, no permission), Corrupt (a link or a file where a folder
         should be), InvalidDocument (too large in this codec).
         """
         after, path = swap.after, swap.path
+        folder = path[: path.rindex("/")]
         if after is None:
-            self._require_change(path.rpartition("/")[0], swap.key)
+            if folder not in looked:
+                self._require_change(folder, swap.key)
+                looked[folder] = False
             return
         content = self.codec.encode(after.data)
-        self._make_folders(path, swap.key)
+        if not looked.get(folder):
+            self._make_folders(folder, swap.key)
+            looked[folder] = True
         fs = self._fs
         swap.number = next(self._names)
         tmp = self._staged(swap, swap.number)
@@ -330,9 +338,8 @@ class Tree:
         name = path[path.rindex("/") + 1 :][-40:]
         return f"{self._own}{number}.{etag}.{displaced}.{name}"
 
-    def _make_folders(self, path: str, key: Key) -> None:
+    def _make_folders(self, folder: str, key: Key) -> None:
         fs, layout, made = self._fs, self._layout, False
-        folder = path[: path.rindex("/")]
         for way in layout.folders(folder):
             try:
                 mode = fs.lstat(way).st_mode

@@ -13,7 +13,7 @@ import pytest
 from filestore.codec import canonical, etag_of
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
-from filestore.errors import Conflict
+from filestore.errors import Conflict, Corrupt
 from filestore.model import Edit, Key
 
 if TYPE_CHECKING:
@@ -42,7 +42,18 @@ WRITES = {
 class Counting(FileSystem):
     """Counts the calls by name."""
 
-    NAMES = (*WRITES, "open", "close", "pread", "fstat", "lstat", "scan", "lock", "unlock")
+    NAMES = (
+        *WRITES,
+        "open",
+        "close",
+        "pread",
+        "fstat",
+        "lstat",
+        "scan",
+        "lock",
+        "unlock",
+        "refusal",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +110,32 @@ def test_a_transaction_of_a_hundred_documents_syncs_once(
     assert fs.counts["fdatasync"] == 1
     assert fs.counts["fsync"] == fs.counts["syncfs"] == 0
     assert fs.counts["rename_new"] == 100
+
+
+def test_a_commit_looks_at_a_folder_once(backend: FileBackend, fs: Counting) -> None:
+    keys = [Key(collection, f"n{n}") for n in range(10) for collection in ("volumes", "old/ones")]
+    backend.apply([Edit(key, ONE) for key in keys])
+    assert fs.counts["refusal"] == 1  # there is a new one
+    fs.counts.clear()
+    backend.apply([Edit(key, TWO if n % 3 else None) for n, key in enumerate(keys)])
+    assert fs.counts["refusal"] == 3  # to take a document away, less is asked than to put one in
+
+
+@pytest.mark.parametrize("after", [TWO, None])
+def test_a_folder_behind_a_link_is_refused_though_another_was_good(
+    tmp_path: Path, backend: FileBackend, after: bytes | None
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "store" / "planted").symlink_to(elsewhere)
+    edits = [Edit(A, after), Edit(Key("planted", "b"), ONE), Edit(Key("planted", "c"), ONE)]
+    with pytest.raises(Corrupt, match="planted: is a symbolic link"):
+        backend.apply(edits)
+    found = backend.get(A)
+    assert found is not None
+    assert found.data == ONE
+    assert list(elsewhere.iterdir()) == []
+    (tmp_path / "store" / "planted").unlink()
 
 
 def test_an_unchanged_document_writes_nothing(backend: FileBackend, fs: Counting) -> None:
