@@ -294,7 +294,7 @@ class Journal:
         Both are marks that the shared state has told.  Raises Corrupt when a
         line between them is bad, NotFoundError of the system when a segment is gone.
         """
-        for payload, mark, path, at in self._payloads(start, end):
+        for payload, mark, path, at in self.objects(start, end):
             yield _commit(payload, path, at), mark
 
     def keys(self, start: Mark, end: Mark, most: int | None = None) -> set[Key]:
@@ -303,7 +303,7 @@ class Journal:
         Raises as :meth:`read`.
         """
         found: set[Key] = set()
-        for payload, _, path, at in self._payloads(start, end):
+        for payload, _, path, at in self.objects(start, end):
             try:
                 for key in record.keys_in(payload):
                     found.add(key)
@@ -318,20 +318,28 @@ class Journal:
 
         Raises as :meth:`read`, also while the ops are gone through.
         """
-        for payload, _, path, at in self._payloads(start, end):
+        for payload, _, path, at in self.objects(start, end):
             try:
                 outline = record.outline(payload)
             except (ValueError, KeyError, TypeError) as error:
                 raise bad_line(path, at) from error
             yield outline._replace(ops=_good(outline.ops, path, at))
 
-    def _payloads(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
-        """The objects of those commits, with the mark after each, and where it stands."""
+    def objects(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
+        """The objects of those commits, with the mark after each, and where it stands.
+
+        Raises as :meth:`read`.
+        """
         number, offset = unpack(start.position)
         last, stop = unpack(end.position)
         if number == 0:
             number = 1
         expected = start.revision + 1
+        if number == last and expected == end.revision:
+            payload = self._only_line(number, offset, stop)
+            if payload is not None:
+                yield payload, end, self.path(number), offset
+                return
         if number < last and self._open_reader(number) is None:
             number, offset = self._begin_later(number, last, expected)
         while number <= last:
@@ -361,6 +369,17 @@ class Journal:
             if expected < void:
                 raise bad_line(path, stop if number == last else self.size(number))
             number, offset = number + 1, 0
+
+    def _only_line(self, number: int, start: int, stop: int) -> record.Object | None:
+        """The object of a line that is all there is between; None for whatever is not so simple.
+
+        For who follows the journal commit by commit, beside a writer.
+        """
+        segment = self._open_reader(number)
+        if segment is None or not 0 < stop - start <= _PIECE_BYTES:
+            return None
+        raw = read_at(self._fs, segment.fd, start, stop - start)
+        return record.object_of(raw, segment.header.seed)
 
     def lines(self, number: int, start: int, stop: int, seed: int) -> Iterator[record.Line]:
         """The lines of a segment between two places where lines begin; see record.lines.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from filestore.codec import etag_of
 from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
+from filestore.engine.news import outlines
 from filestore.engine.pace import Pace
-from filestore.engine.record import outline_of
 from filestore.model import Origin
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ class Ledger:
                 self._lost()
                 return
             if self.catalog is not None:
-                for commit in commits:
-                    self._learn(self.catalog, outline_of(commit))
+                for commit in outlines(commits):
+                    self._learn(self.catalog, commit)
 
     def _learn(self, catalog: Catalog, commit: Outline) -> None:
         if commit.revision <= catalog.point.revision:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import stat
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.backend import Entry, one_by_one
 from filestore.engine import recover, recovery
@@ -34,6 +34,8 @@ from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.catalog import Known
 from filestore.engine.feed import Feed
 from filestore.engine.listing import Listings
+from filestore.engine.news import News, Told, read_news
+from filestore.engine.record import outline_of
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import FileEntry, signature_of, storage_error
 from filestore.engine.written import Written
@@ -41,7 +43,7 @@ from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
 from filestore.model import ANY, Key, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence, Sequence
+    from collections.abc import Callable, Iterable, MutableSequence, Sequence
 
     from filestore.backend import Unreadable
     from filestore.engine.ground import Ground
@@ -57,6 +59,10 @@ QUIET_SECONDS: Final = 20e-6
 _PENDING_SWEEP: Final = 256
 _SEVERAL: Final = 8  # documents from which on they are read together,
 _TOGETHER: Final = 64  # and no more in one go: a commit beside it makes them be read again
+
+
+_Pending: TypeAlias = "tuple[int, Entry | Told | None]"
+"""A revision, and what it made of a document or who tells; None for a delete."""
 
 
 class Reads:
@@ -104,7 +110,7 @@ class Reads:
         self.written = Written()
         self.publishing_many = False  # whether a bulk commit of this handle gets its files
         self._listings = Listings()  # inside ``mutex``
-        self._pending: dict[tuple[str, str], tuple[int, Entry | None]] = {}
+        self._pending: dict[tuple[str, str], _Pending] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
         self.mutex = threading.RLock()
         self._words: MutableSequence[int] | memoryview = [_NOT_SEEN] * (COMMITTED + 1)
@@ -227,7 +233,7 @@ class Reads:
             if end.revision == self._seen:
                 return
             try:
-                news = list(self._ground.journal.read(self._at, end))
+                news = read_news(self._ground.journal, self._at, end)
             except (Corrupt, OSError) as error:
                 if self._at.revision < state.checkpoint.revision:
                     self._forget()  # others wrote more than is kept: the files tell it all
@@ -240,9 +246,13 @@ class Reads:
                 return
             published = state.published_revision
             # Observers first: nobody may read what they were not told of.
-            self._tell([commit for commit, _ in news])
-            for commit, _ in news:
-                self._take_in(commit, published)
+            if self._observers:
+                self._tell(News(news))
+            for told in news:
+                if told.origin is Origin.EXTERNAL:
+                    self._take_in_edits(told.ops)
+                else:
+                    self._take_in(told, published)
             self._at = end
             self._seen = end.revision
             self._settle(published)
@@ -285,23 +295,30 @@ class Reads:
             else:
                 self.catch_up()
 
-    def _take_in(self, commit: Commit, published: int) -> None:
-        revision, listings = commit.revision, self._listings
-        if commit.origin is Origin.EXTERNAL:
-            # It is in the files already.  What the caller last saw is kept, for a blind put.
-            for key, _, after in commit.ops:
-                self._pending.pop(key, None)
-                self._doubt(key)
-                if not listings.agrees(*key, there=after is not None):
-                    listings.drop(key.collection)
-            return
-        for key, _, after in commit.ops:
-            self._entries.drop(key)
-            listings.committed(*key, there=after is not None)
-            if revision > published:
-                self._pending[key] = (revision, None if after is None else Entry(after))
-            else:
-                self._pending.pop(key, None)
+    def _take_in(self, told: Told, published: int) -> None:
+        """Forget what another's commit has changed; keep what may not be in its file yet."""
+        entries, pending, revision = self._entries, self._pending, told.revision
+        committed = self._listings.committed
+        for key, _, after in told.ops:
+            entries.drop(key)
+            committed(*key, there=after is not None)
+        if revision > published:
+            pending.update((key, (revision, value)) for key, value in told.values())
+        elif pending:
+            for key, _, _ in told.ops:
+                pending.pop(key, None)
+
+    def _take_in_edits(self, ops: Iterable[tuple[Key, bool, object]]) -> None:
+        """Have reads look at what was edited from outside; see :class:`record.Outline`.
+
+        It is in the files already.  What the caller last saw is kept, for a blind put.
+        """
+        listings = self._listings
+        for key, _, after in ops:
+            self._pending.pop(key, None)
+            self._doubt(key)
+            if not listings.agrees(*key, there=after is not None):
+                listings.drop(key.collection)
 
     def _settle(self, published: int) -> None:
         """Forget pending values that are in their files, now and then."""
@@ -329,7 +346,7 @@ class Reads:
     def note_external(self, commit: Commit, at: Mark) -> None:
         """Take in a commit of edits that this handle has found; inside ``mutex``."""
         self._tell([commit])
-        self._take_in(commit, commit.revision)
+        self._take_in_edits(outline_of(commit).ops)
         self._at = at
         self._seen = at.revision
 
@@ -386,7 +403,7 @@ class Reads:
             and (hit := self._pending.get(key)) is not None
             and self._unpublished(hit[0])
         ):
-            return hit[1]
+            return _value(key, hit)
         entry_of = self._entry_of  # called as a name: quicker than as an attribute
         entry = entry_of(key)
         if entry is not None:
@@ -515,7 +532,7 @@ class Reads:
             seen, era, doubts = self._seen, self._era, self._doubts
             hit = self._pending.get(key)  # once more: a commit may have come since it was looked at
             if hit is not None and self._unpublished(hit[0]):
-                return hit[1]
+                return _value(key, hit)
             layout = self._ground.layout
             moves = layout.moves
             try:
@@ -609,7 +626,9 @@ class Reads:
     def pending(self, key: Key) -> tuple[int, Entry | None] | None:
         """A committed value that may not be in its file yet."""
         hit = self._pending.get(key)
-        return hit if hit is not None and self._unpublished(hit[0]) else None
+        if hit is None or not self._unpublished(hit[0]):
+            return None
+        return hit[0], _value(key, hit)
 
     def remember(self, key: Key, entry: FileEntry | None) -> None:
         """What the file was found to hold."""
@@ -708,14 +727,14 @@ class Reads:
                 return known
         told, era, moves = self._listings.told, self._era, self._ground.layout.moves
         listing, unpublished = self._listing(lambda: self._ground.layout.ids(self._fs, collection))
-        changed = {key[1]: entry for key, entry in unpublished if key[0] == collection}
+        changed = {key[1]: there for key, there in unpublished if key[0] == collection}
         if changed:
             present = dict.fromkeys(listing)
-            for id, entry in changed.items():
-                if entry is None:
-                    present.pop(id, None)
-                else:
+            for id, there in changed.items():
+                if there:
                     present[id] = None
+                else:
+                    present.pop(id, None)
             listing = list(present)
         with self.mutex:
             listings = self._listings
@@ -739,7 +758,7 @@ class Reads:
 
     def _listing(
         self, scan: Callable[[], list[str]]
-    ) -> tuple[list[str], list[tuple[tuple[str, str], Entry | None]]]:
+    ) -> tuple[list[str], list[tuple[tuple[str, str], bool]]]:
         """What the folders say, and what to correct it by: both of one revision.
 
         The corrections are taken first: what is published during the scan is
@@ -751,8 +770,8 @@ class Reads:
             with self.mutex:
                 seen = self._seen
                 unpublished = [
-                    (key, entry)
-                    for key, (revision, entry) in self._pending.items()
+                    (key, value is not None)
+                    for key, (revision, value) in self._pending.items()
                     if self._unpublished(revision)
                 ]
             try:
@@ -787,3 +806,11 @@ class Reads:
             self._listings.clear()
             self._pending.clear()
             self._observers = []
+
+
+def _value(key: tuple[str, str], pending: _Pending) -> Entry | None:
+    """A document that may not be in its file yet.  Raises Corrupt."""
+    value = pending[1]
+    if isinstance(value, Told):
+        return value.value(key)
+    return value

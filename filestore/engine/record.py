@@ -63,6 +63,16 @@ _BEGUN: Final = re.compile(
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
 _OP: Final = b'{"collection":'
 _OPS: Final = b',"ops":['
+_TEXT: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_PLAIN: Final = re.compile(
+    rb'\{"revision":(\d{1,18}),"synced":\d{1,18},"time":(\d+(?:\.\d+)?),"actor":(?:null|%b),'
+    rb'"message":(?:null|%b),"origin":"(local|external|recovery)","ops":\[' % (_TEXT, _TEXT)
+)
+_PLAIN_OP: Final = re.compile(
+    rb'\{"collection":(%b,"id":%b),"before":(?:(null)|"[0-9a-f]{32}"),'
+    rb'"after":(?:null|"([0-9a-f]{32})")[,}]' % (_TEXT, _TEXT)
+)
+_ORIGINS: Final = {origin.encode(): origin for origin in Origin}
 _is_etag: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _dumps = orjson.dumps
 _as_it_is: Final = orjson.Fragment
@@ -392,11 +402,24 @@ def names_in(payload: Object) -> Iterator[bytes]:
     return (match[1] for part in parts_of(payload) if (match := _HEAD.match(part)))
 
 
+def object_of(raw: bytes, seed: int) -> bytes | None:
+    """The object of a commit's line; None for what is no such line, or is more than one."""
+    end = len(raw) - 1
+    if raw.find(b"\n") != end:
+        return None
+    payload = _checked(raw, 0, end, seed)
+    return None if payload is None or is_checkpoint(payload) else payload
+
+
 def keys_in(payload: Object) -> Iterator[Key]:
     """The documents that a commit changed, without looking at what is in them; maybe others too."""
-    for name in names_in(payload):
-        fields = orjson.loads(b'{"collection":%b}' % name)
-        yield _key(fields["collection"], fields["id"])
+    return map(_key_of, names_in(payload))
+
+
+def _key_of(name: bytes) -> Key:
+    """The key that :func:`name_of` has spelled.  Raises ValueError."""
+    fields = orjson.loads(b'{"collection":%b}' % name)
+    return _key(fields["collection"], fields["id"])
 
 
 def name_of(key: tuple[str, str]) -> bytes:
@@ -453,6 +476,8 @@ def outline(payload: Object) -> Outline:
     Raises ValueError, KeyError or TypeError for what is no commit, also while its ops are gone
     through.
     """
+    if isinstance(payload, bytes) and (quickly := _plain_outline(payload)) is not None:
+        return quickly
     fields, found = _fields_in(payload)
     return Outline(
         _number(fields["revision"]),
@@ -460,6 +485,27 @@ def outline(payload: Object) -> Outline:
         Origin(fields["origin"]),
         map(_outlined, found),
     )
+
+
+def _plain_outline(payload: bytes) -> Outline | None:
+    """The same of a commit that is spelled as we spell it, without looking at its documents.
+
+    None for any other.  Raises ValueError.
+    """
+    head = _PLAIN.match(payload)
+    if head is None:
+        return None
+    ops: list[tuple[Key, bool, Etag | bytes | None]] = []
+    at = head.end()
+    while at >= 0:
+        op = _PLAIN_OP.match(payload, at)
+        if op is None:
+            return None
+        name, absent, after = op.groups()
+        ops.append((_key_of(name), absent is None, None if after is None else after.decode()))
+        at = payload.find(_OP, op.end())  # see _HEAD
+    revision, time, origin = head.groups()
+    return Outline(int(revision), float(time), _ORIGINS[origin], ops)
 
 
 def _outlined(op: dict[str, Any]) -> tuple[Key, bool, Etag | None]:
