@@ -25,8 +25,8 @@ class _UnderWay:
         self._foremost = False
         self._have_forks_wait()
 
-    def begin(self) -> AbstractContextManager[object]:
-        if not self._foremost:
+    def begin(self, *, loggers: bool) -> AbstractContextManager[object]:
+        if loggers and not self._foremost:
             with self.lock:
                 # Modules ask for their loggers, and a fork that waits for us must not have
                 # logging locked: what is registered last is called first.
@@ -61,6 +61,9 @@ class _UnderWay:
 _under_way: Final = _UnderWay()
 
 
-def importing() -> AbstractContextManager[object]:
-    """No fork inside the block, by any other thread."""
-    return _under_way.begin()
+def importing(*, ours: bool = False) -> AbstractContextManager[object]:
+    """No fork inside the block, by any other thread.
+
+    ``ours``: what is imported are modules of this package, which ask for no loggers.
+    """
+    return _under_way.begin(loggers=not ours)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filestore.importing import importing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -28,22 +30,39 @@ class Joined:
         "_transaction",
         "actor",
         "candidates",
-        "computed",
         "get",
         "get_many",
     )
 
-    def __init__(self, backend: Backend, indexes: Indexes, actor: str | None) -> None:
+    def __init__(self, backend: Backend, actor: str | None) -> None:
         self._backend = backend
-        self._indexes = indexes
+        self._indexes: Indexes | None = None
         self._apply = backend.apply
         self._transaction: Transaction | None = None
         self.actor = actor
         self.get: Callable[[tuple[str, str]], Entry | None] = backend.get
         self.get_many: Callable[[str, Sequence[str]], list[tuple[str, Entry | Unreadable]]]
         self.get_many = backend.get_many
-        self.candidates: Callable[[str, Query], list[str] | None] = indexes.candidates
-        self.computed: Callable[[str], Fields] = indexes.computed
+        self.candidates: Callable[[str, Query], list[str] | None] = self._candidates
+
+    @property
+    def indexes(self) -> Indexes:
+        """The store's indexes; who never finds by a field never has them."""
+        indexes = self._indexes
+        return self._make_indexes() if indexes is None else indexes
+
+    def _make_indexes(self) -> Indexes:
+        with importing(ours=True):
+            from filestore.index import Indexes
+
+            if self._indexes is None:
+                self._indexes = Indexes(self._backend)
+            return self._indexes
+
+    def keep_indexes(self) -> None:
+        """Keep what is indexed for the next run."""
+        if self._indexes is not None:
+            self._indexes.save()
 
     def begin(self, transaction: Transaction) -> None:
         """Have the transaction's thread read and write it."""
@@ -58,7 +77,7 @@ class Joined:
         if self._transaction is transaction:
             self.get = self._backend.get
             self.get_many = self._backend.get_many
-            self.candidates = self._indexes.candidates
+            self.candidates = self._candidates
             self._transaction = None
 
     def joined(self) -> Transaction | None:
@@ -92,9 +111,15 @@ class Joined:
         ground = self._backend if transaction is None else transaction
         return ground.get_many(collection, ids)
 
+    def computed(self, collection: str) -> Fields:
+        return self.indexes.computed(collection)
+
+    def _candidates(self, collection: str, query: Query) -> list[str] | None:
+        return self.indexes.candidates(collection, query)
+
     def _candidates_joined(self, collection: str, query: Query) -> list[str] | None:
         transaction = self.joined()
-        ground = self._indexes if transaction is None else transaction
+        ground = self.indexes if transaction is None else transaction
         return ground.candidates(collection, query)
 
     def _get_joined(self, key: tuple[str, str]) -> Entry | None:

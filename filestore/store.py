@@ -1,35 +1,37 @@
-"""The store as its users see it, over any backend."""
+"""The store as its users see it, over any backend.
+
+What a process that opens a store to read some documents has no use for is imported by the
+calls that have: a command that runs for a moment would spend most of it on imports.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from filestore.blame import Blame, blame
 from filestore.closing import Closing
 from filestore.collection import Collection, Collections
 from filestore.errors import Conflict, FilestoreError
-from filestore.index import Indexes
+from filestore.importing import importing
 from filestore.joined import Joined
 from filestore.model import Edit, Key
-from filestore.past import Kept, Past, commit_of
-from filestore.plan import make
 from filestore.query import Computed
 from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
-from filestore.undo import undo
-from filestore.unrecorded import Unrecorded, unrecorded
 from filestore.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from filestore.backend import Backend
+    from filestore.blame import Blame
+    from filestore.index import Indexes
     from filestore.integrations.git.commits import StoreGit
     from filestore.model import Change, Commit, Document, Problem, Revision
     from filestore.moment import Moment
-    from filestore.past import PastGround
+    from filestore.past import Past, PastGround
     from filestore.plan import Documents, Plan
+    from filestore.unrecorded import Unrecorded
 
 
 class Store(Collections, Closing):
@@ -46,14 +48,17 @@ class Store(Collections, Closing):
 
     def __init__(self, backend: Backend, *, actor: str | None = None) -> None:
         self._backend = backend
-        self._indexes = Indexes(backend)
-        self._ground = Joined(backend, self._indexes, actor)
+        self._ground = Joined(backend, actor)
         self._collections: dict[str, Collection] = {}
         self._closed = False
         # No lock of their own, which a fork might leave held: each use is one atomic call.
         self._views: set[Moment] = set()
         self._subscriptions: set[Subscription] = set()
         self._git: StoreGit | None = None
+
+    @property
+    def _indexes(self) -> Indexes:
+        return self._ground.indexes
 
     def __getitem__(self, collection: str) -> Collection:
         """The collection of that name; it need not have documents yet.
@@ -166,6 +171,9 @@ class Store(Collections, Closing):
         Raises HistoryGone for a revision that is no longer kept, NotFound for one that is not
         made yet or that git does not know, GitError.
         """
+        with importing(ours=True):
+            from filestore.past import Kept, Past
+
         ground: PastGround
         if git is not None and revision is None:
             ground = self.git.past(git, self._indexes.computed)
@@ -195,6 +203,9 @@ class Store(Collections, Closing):
 
         Costs as the number of the document's changes.  Raises NotFound, Corrupt.
         """
+        with importing(ours=True):
+            from filestore.blame import blame
+
         while True:
             revision = self._backend.revision
             document = self[collection][id]
@@ -217,6 +228,10 @@ class Store(Collections, Closing):
         ``disputes`` name the documents, fields and revisions.  HistoryGone when the commit is no
         longer kept, NotFound when there is none of that number, and what writes raise.
         """
+        with importing(ours=True):
+            from filestore.past import commit_of
+            from filestore.undo import undo
+
         told = message if message is not None else f"undo of revision {revision}"
         with self.transaction(message=told, actor=actor) as tx:
             commit = commit_of(self._backend, revision)
@@ -236,6 +251,9 @@ class Store(Collections, Closing):
 
         Costs as the history is long.  See :func:`filestore.unrecorded.unrecorded`.
         """
+        with importing(ours=True):
+            from filestore.unrecorded import unrecorded
+
         return unrecorded(self._backend)
 
     def plan(self, wanted: Documents, *, delete: bool = False) -> Plan:
@@ -245,6 +263,9 @@ class Store(Collections, Closing):
         what is not there goes, in the collections that are there; else it stays.
         Raises InvalidDocument for what cannot be stored, and what reading raises.
         """
+        with importing(ours=True):
+            from filestore.plan import make
+
         with self.snapshot() as view:
             return make(view.revision, view, wanted, delete=delete)
 
@@ -352,7 +373,7 @@ class Store(Collections, Closing):
         Also keeps the indexes for the next run, as closing does.
         """
         self._backend.checkpoint()
-        self._indexes.save()
+        self._ground.keep_indexes()
 
     def stats(self) -> dict[str, Any]:
         """Figures for people and monitoring: the backend's, open views and subscriptions."""
@@ -390,7 +411,7 @@ class Store(Collections, Closing):
         if transaction is None:
             # What cannot be kept is made anew by whoever needs it.
             with suppress(FilestoreError):
-                self._indexes.save()
+                self._ground.keep_indexes()
             self._backend.close()
         else:
             # Its block still holds the write lock, and closes the backend after that.

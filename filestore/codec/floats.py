@@ -33,11 +33,10 @@ _PROBE: Final = (
 CONFORMS: Final = all(orjson.dumps(number) == text for number, text in _PROBE)
 """Whether the installed orjson writes floats so by itself."""
 
+# Compiled when there is a use for them, which there is not beside an orjson that conforms.
 # A number with an exponent or with many leading zeros, outside or inside a string.
-_suspicious: Final = re.compile(rb"[0-9][eE]|0\.0000|[0-9]{16}").search
-_tokens: Final = re.compile(
-    rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)'
-)
+_SUSPICIOUS: Final = rb"[0-9][eE]|0\.0000|[0-9]{16}"
+_TOKENS: Final = rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)'
 
 
 def format_float(number: float) -> str:
@@ -58,9 +57,9 @@ def format_float(number: float) -> str:
 
 def conform(data: bytes) -> bytes:
     """JSON text with its floats written so; the rest as it is."""
-    if not _suspicious(data):
+    if not re.search(_SUSPICIOUS, data):
         return data
-    return _tokens.sub(_rewritten, data)
+    return re.sub(_TOKENS, _rewritten, data)
 
 
 def _rewritten(token: re.Match[bytes]) -> bytes:

@@ -6,9 +6,9 @@ import json
 from typing import Any, Final
 
 from filestore.codec.canonical_form import as_canonical, canonical, pretty
-from filestore.codec.json_faults import find_fault
 from filestore.codec.limits import check_encoded, check_raw, text_of
 from filestore.errors import Corrupt
+from filestore.importing import importing
 
 
 class JsonCodec:
@@ -38,6 +38,9 @@ def _read_strictly(raw: bytes) -> bytes:
     try:
         return canonical(json.loads(text, object_pairs_hook=_object))
     except (ValueError, RecursionError) as error:
+        with importing(ours=True):  # most never meet such a file
+            from filestore.codec.json_faults import find_fault
+
         fault = find_fault(text)
         if fault is None:  # pragma: no cover - it knows whatever json and canonical refuse
             raise Corrupt(f"the file is no JSON document: {error}") from error

@@ -37,6 +37,8 @@ import zlib
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from filestore.engine.written import Known
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -55,13 +57,6 @@ _COMPLETE: Final = 1
 
 UNSEEN: Final[Signature] = (0, 0, 0, 0)
 """The signature of a file that must be read to know what it holds."""
-
-
-class Known(NamedTuple):
-    """What a document was, and its file when it was that.  ``etag``: the hash's 16 bytes."""
-
-    etag: bytes
-    signature: Signature
 
 
 def _packed(known: Known) -> bytes:

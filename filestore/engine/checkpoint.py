@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from filestore.engine import record, recover
 from filestore.engine.compaction import Compactor
-from filestore.engine.fs import MANY, let_go, sync_file_system, sync_folder
+from filestore.engine.fs import MANY, SyncFailed, let_go, sync_file_system, sync_folder
 from filestore.engine.ground import poison
-from filestore.engine.journal import Journal, SyncFailed
+from filestore.engine.journal import Journal
 from filestore.engine.state import Flag, Mark, position
 from filestore.engine.tree import storage_error
 

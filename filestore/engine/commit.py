@@ -18,8 +18,8 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.engine import record, recover
+from filestore.engine.fs import SyncFailed
 from filestore.engine.ground import Durability, poison
-from filestore.engine.journal import SyncFailed
 from filestore.engine.state import Flag, Mark
 from filestore.engine.tree import FileEntry, Swap, storage_error
 from filestore.errors import Conflict, FilestoreError

@@ -8,26 +8,24 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from filestore.engine import inspection, recover
-from filestore.engine.background import Background
 from filestore.engine.cache import DEFAULT_BYTES
-from filestore.engine.checkpoint import Checkpointer
 from filestore.engine.fs import FileSystem
 from filestore.engine.ground import Durability, open_ground
+from filestore.engine.lookout import Lookout, green
 from filestore.engine.reads import Reads
-from filestore.engine.recorder import Recorder
-from filestore.engine.reshard import Resharded, reshard
-from filestore.engine.shelf import Shelf
 from filestore.engine.tree import storage_error
-from filestore.engine.watcher import Watcher, green
-from filestore.engine.writer import Writer
-from filestore.errors import Closed, FilestoreError, LockTimeout, ReadOnly, RecoveryNeeded
+from filestore.errors import Closed, FilestoreError, ReadOnly
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from filestore.backend import Entry, Indexing, Unreadable
+    from filestore.engine.reshard import Resharded
+    from filestore.engine.shelf import Shelf
+    from filestore.engine.watcher import Watcher
+    from filestore.engine.works import Works
     from filestore.model import Commit, Edit, Key, Problem, Revision
 
 CLOSING_SECONDS: Final = 1.0
@@ -81,20 +79,21 @@ class FileBackend:
             file_mode=file_mode,
         )
         self._closed = False
-        self._watcher: Watcher | None = None
         self._closing = threading.Lock()
+        self._in_background = background
+        self._made_works: Works | None = None
+        self._made_shelf: Shelf | None = None
+        self._lookout: Lookout | None = None
         try:
             self._reads = reads = Reads(ground, cache_bytes)
-            self._shelf = Shelf(ground, reads)
-            self._writer = Writer(ground, reads, self._committed)
-            self._checkpointer = Checkpointer(ground, reads, self._writer)
-            scratch = ground.durability is Durability.OFF
-            self._background = (
-                Background(ground, self._checkpointer) if background and not scratch else None
-            )
-            self._recorder = Recorder(ground, reads, self._writer, self._shelf)
-            self._recorder.ledger.start_empty()
-            self._recover_if_needed()
+            if background and not green():
+                self._lookout = Lookout(ground, reads, self._watcher, events=watch)
+            if ground.made:
+                self._works.recorder.ledger.start_empty()
+            state = ground.state
+            in_order = state is None or (state.in_order and not state.lagging)
+            if not in_order and not ground.readonly:
+                self._works.recover()
             reads.begin()
         except BaseException as error:
             ground.detach()
@@ -104,34 +103,47 @@ class FileBackend:
             raise
         self.get = reads.get  # the hot path, without a call in between
         _handles.add(self)
-        if background and not green():
-            self._watcher = Watcher(ground, reads, self._recorder, events=watch)
-            self._shelf.watcher = self._watcher
-            self._watcher.start()
+        if self._lookout is not None:
+            self._lookout.start()
 
-    def _recover_if_needed(self) -> None:
-        """Bring the store to order if nobody else is about to; readers need not wait for it."""
-        ground, state = self._ground, self._ground.state
-        if state is None or ground.readonly or not (not state.in_order or state.lagging):
-            return
-        wait = ground.lock_timeout if not state.valid else 0.0
-        try:
-            with self._writer.exclusive(wait):
-                if ground.durability is not Durability.NORMAL:
-                    recover.publish_pending(ground, ground.check_writable())
-        except LockTimeout:
-            if not state.valid:
-                raise
-        except RecoveryNeeded:
-            pass  # reads go on; writes and check() tell
-        except FilestoreError as error:
-            if not state.valid:
-                ground.damage = ground.damage or []
-            ground.trouble = str(error)
+    # -- what is made when it is first of use, see filestore.engine.works ---------
 
-    def _committed(self) -> None:
-        if self._background is not None:
-            self._background.committed()
+    @property
+    def _works(self) -> Works:
+        works = self._made_works
+        return self._make_works() if works is None else works
+
+    def _make_works(self) -> Works:
+        with importing(ours=True):
+            from filestore.engine.works import Works
+
+            if self._made_works is None:
+                self._made_works = Works(
+                    self._ground,
+                    self._reads,
+                    self._shelf,
+                    background=self._in_background,
+                    events=None if self._lookout is None else self._lookout.events,
+                )
+            return self._made_works
+
+    @property
+    def _shelf(self) -> Shelf:
+        shelf = self._made_shelf
+        return self._make_shelf() if shelf is None else shelf
+
+    def _make_shelf(self) -> Shelf:
+        with importing(ours=True):
+            from filestore.engine.shelf import Shelf
+
+            if self._made_shelf is None:
+                self._made_shelf = Shelf(self._ground, self._reads, self._lookout)
+            return self._made_shelf
+
+    def _watcher(self) -> Watcher:
+        watcher = self._works.watcher
+        assert watcher is not None
+        return watcher
 
     # -- the protocol -------------------------------------------------------------
 
@@ -165,13 +177,13 @@ class FileBackend:
 
     def exclusive(self, timeout: float | None = None) -> AbstractContextManager[None]:
         self._check_open()
-        return self._writer.exclusive(timeout)
+        return self._works.writer.exclusive(timeout)
 
     def apply(
         self, edits: Sequence[Edit], *, actor: str | None = None, message: str | None = None
     ) -> Commit | None:
         self._check_open()
-        return self._writer.apply(edits, actor=actor, message=message)
+        return self._works.writer.apply(edits, actor=actor, message=message)
 
     @property
     def horizon(self) -> Revision:
@@ -187,29 +199,35 @@ class FileBackend:
         return self._reads.subscribe(observer)
 
     def check(self) -> list[Problem]:
+        from filestore.engine import inspection  # few ever ask
+
         with self._open():
             return inspection.check(self._ground, self._reads)
 
     def repair(self) -> list[Problem]:
+        from filestore.engine import inspection  # few ever ask
+
         with self._open():
-            return inspection.repair(self._ground, self._reads, self._writer, self._checkpointer)
+            works = self._works
+            return inspection.repair(self._ground, self._reads, works.writer, works.checkpointer)
 
     def rescan(self) -> Revision:
         with self._open():
+            works = self._works
             try:
-                self._recorder.rescan(self._ground.lock_timeout)
+                works.recorder.rescan(self._ground.lock_timeout)
             except OSError as error:
                 if isinstance(error, FilestoreError):
                     raise
                 raise storage_error(error, self.location, None) from error
             finally:
-                if self._watcher is None or not self._watcher.records:
-                    self._recorder.resign(save=True)
+                if works.watcher is None or not works.watcher.records:
+                    works.recorder.resign(save=True)
             return self.revision
 
     def checkpoint(self) -> None:
         with self._open():
-            self._checkpointer.run()
+            self._works.checkpointer.run()
 
     def reshard(
         self, fanout: int, progress: Callable[[int, int], object] | None = None
@@ -218,8 +236,11 @@ class FileBackend:
 
         See :func:`filestore.engine.reshard.reshard`.
         """
+        from filestore.engine.reshard import reshard  # once in the life of a store
+
         self._check_open()
-        return reshard(self._ground, self._writer, self._checkpointer, fanout, progress)
+        works = self._works
+        return reshard(self._ground, works.writer, works.checkpointer, fanout, progress)
 
     def stats(self) -> dict[str, Any]:
         with self._open():
@@ -248,16 +269,17 @@ class FileBackend:
         }
 
     def _watching(self) -> dict[str, Any]:
-        if self._watcher is not None:
-            return self._watcher.stats()
+        works = self._works
+        if works.watcher is not None:
+            return works.watcher.stats()
         return {
             "watching": False,
             "verifies": "stat",
             "watching_why_not": "green threads" if green() else "background=False",
-            "recorder": self._recorder.elected,
-            "passes": self._recorder.passes,
+            "recorder": works.recorder.elected,
+            "passes": works.recorder.passes,
             "overflows": 0,
-            "external_commits": self._recorder.recorded,
+            "external_commits": works.recorder.recorded,
         }
 
     def _journal_bytes(self) -> int:
@@ -282,15 +304,16 @@ class FileBackend:
                 return
             self._closed = True
         ground = self._ground
-        if self._watcher is not None:
-            self._watcher.stop()
-        if self._background is not None:
-            self._background.stop()
+        if self._lookout is not None:
+            self._lookout.stop()
+        if self._made_works is not None:
+            self._made_works.stop()
         try:
             if self._owes_checkpoint:
+                works = self._works
                 # Who only read must not wait for a writer to do what that one owes.
-                wrote = self._writer.wrote
-                self._checkpointer.run(min(CLOSING_SECONDS, ground.lock_timeout) if wrote else 0.0)
+                wait = min(CLOSING_SECONDS, ground.lock_timeout) if works.writer.wrote else 0.0
+                works.checkpointer.run(wait)
         except FilestoreError:
             pass
         finally:
@@ -336,15 +359,13 @@ class FileBackend:
         self._closing = threading.Lock()
         self._ground.following = threading.RLock()
         self._ground.lock.after_fork()
-        self._ground.journal.close()
+        self._ground.close_journal()
         self._ground.tree.after_fork()
         self._reads.after_fork()
-        self._writer.after_fork()
-        self._checkpointer.after_fork()
-        if self._background is not None:
-            self._background.after_fork()
-        if self._watcher is not None:
-            self._watcher.after_fork()
+        if self._made_works is not None:
+            self._made_works.after_fork()
+        if self._lookout is not None:
+            self._lookout.after_fork()
 
 
 def _after_fork() -> None:

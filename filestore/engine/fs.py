@@ -40,6 +40,10 @@ class Item(NamedTuple):
     is_folder: bool
 
 
+class SyncFailed(OSError):
+    """The disk refused to sync: what it was given may be lost, and no retry would tell."""
+
+
 class Mapped:
     """A shared mapping of a small file, seen as 64-bit words and as bytes.
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import threading
-import uuid
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from filestore.codec import codec_named
-from filestore.engine import config as configuration
-from filestore.engine.fs import let_go, make_file, sync_folder, write_at
-from filestore.engine.journal import Journal, SyncFailed
-from filestore.engine.layout import CONFIG, RUNTIME, Layout, folder_mode
+from filestore.engine.fs import SyncFailed, let_go, sync_folder
+from filestore.engine.layout import CONFIG, Layout
 from filestore.engine.lock import WriteLock
 from filestore.engine.settings import read_settings
 from filestore.engine.state import Flag, State
 from filestore.engine.tree import Tree, make_folder, no_folder, signature_of, storage_error
-from filestore.errors import Corrupt, FilestoreError, NotFound, ReadOnly, RecoveryNeeded
+from filestore.errors import FilestoreError, NotFound, ReadOnly, RecoveryNeeded
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from filestore.engine.config import Config
     from filestore.engine.fs import FileSystem
+    from filestore.engine.journal import Journal
     from filestore.engine.recovery import Damage
     from filestore.engine.settings import Settings
     from filestore.model import Commit
 
 _READONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_MARK_SUFFIXES: Final = {"json": ".json", "yaml": ".yaml"}
+_CODECS: Final = ("json", "yaml")
 
 
 class Durability(Enum):
@@ -43,7 +41,6 @@ class Durability(Enum):
     OFF = "off"  # the death of any process, in so far as nothing else goes wrong
 
 
-@dataclass
 class Ground:
     """One handle's open things, shared by those who read, write and recover.
 
@@ -54,26 +51,63 @@ class Ground:
     memory.
     """
 
-    fs: FileSystem
-    layout: Layout
-    settings: Settings
-    durability: Durability
-    readonly: bool
-    lock_timeout: float
-    tree: Tree
-    journal: Journal
-    lock: WriteLock
-    state: State | None = None
-    refusal: FilestoreError | None = None
-    estranged: RecoveryNeeded | None = None
-    damage: list[Damage] = field(default_factory=list)
-    overlay: list[Commit] = field(default_factory=list)
-    made: bool = False  # whether this handle made the store, in a tree without documents
-    trouble: str | None = None  # the last thing that went wrong behind a caller's back
-    following: AbstractContextManager[object] = field(default_factory=threading.RLock)
+    def __init__(
+        self,
+        fs: FileSystem,
+        layout: Layout,
+        settings: Settings,
+        tree: Tree,
+        lock: WriteLock,
+        *,
+        durability: Durability,
+        readonly: bool,
+        lock_timeout: float,
+    ) -> None:
+        self.fs = fs
+        self.layout = layout
+        self.settings = settings
+        self.tree = tree
+        self.lock = lock
+        self.durability = durability
+        self.readonly = readonly
+        self.lock_timeout = lock_timeout
+        self.state: State | None = None
+        self.refusal: FilestoreError | None = None
+        self.estranged: RecoveryNeeded | None = None
+        self.damage: list[Damage] = []
+        self.overlay: list[Commit] = []
+        self.made = False  # whether this handle made the store, in a tree without documents
+        self.trouble: str | None = None  # the last thing that went wrong behind a caller's back
+        self.following: AbstractContextManager[object] = threading.RLock()
+        self._journal: Journal | None = None
 
     @property
-    def config(self) -> configuration.Config:
+    def journal(self) -> Journal:
+        """The journal, which who reads in an orderly store never asks for."""
+        journal = self._journal
+        return self._make_journal() if journal is None else journal
+
+    def _make_journal(self) -> Journal:
+        with importing(ours=True):
+            from filestore.engine.journal import Journal
+
+            if self._journal is None:
+                config = self.config
+                self._journal = Journal(self.fs, self.layout, config.id, config.retention)
+            return self._journal
+
+    def close_journal(self) -> None:
+        """Close what of the journal is open, for reading or writing."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def stop_reading(self) -> None:
+        """Close what of the journal is open for reading."""
+        if self._journal is not None:
+            self._journal.close_reader()
+
+    @property
+    def config(self) -> Config:
         return self.settings.config
 
     def follow(self) -> None:
@@ -216,14 +250,14 @@ class Ground:
 
         The old state stays until there is a new one.
         """
-        self.journal.close()
+        self.close_journal()
         self.lock.close()
         self.attach()
 
     def detach(self) -> None:
         """Let go of all but the lock; the state goes with the last thread that is reading it."""
         self.state = None
-        self.journal.close()
+        self.close_journal()
 
 
 def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:
@@ -275,7 +309,7 @@ def open_ground(
     an argument that means nothing.
     """
     level = _durability(durability)
-    if codec not in (None, *_MARK_SUFFIXES):
+    if codec not in (None, *_CODECS):
         raise ValueError(f"codec must be json or yaml, not {codec!r}")
     if not 0 <= file_mode <= 0o777 or file_mode & 0o600 != 0o600:
         raise ValueError(f"file_mode must let the owner read and write, not {file_mode:o}")
@@ -288,8 +322,10 @@ def open_ground(
                 f"{root}: there is no store here (no {CONFIG}); filestore init makes one",
                 path=root,
             )
-        new = configuration.Config(codec or "json", fanout or 0, str(uuid.uuid4()))
-        settings = _create(fs, root, new, file_mode, level)
+        from filestore.engine import creation  # once in the life of a store
+
+        sync = level is not Durability.OFF
+        settings = creation.create(fs, root, codec or "json", fanout or 0, file_mode, sync=sync)
     config = settings.config
     if codec is not None and codec != config.codec:
         raise FilestoreError(
@@ -306,15 +342,14 @@ def open_ground(
     form = codec_named(config.codec)
     layout = Layout(root, form.suffix, config.fanout, file_mode)
     ground = Ground(
-        fs=fs,
-        layout=layout,
-        settings=settings,
+        fs,
+        layout,
+        settings,
+        Tree(fs, layout, form),
+        WriteLock(fs, layout),
         durability=level,
         readonly=readonly,
         lock_timeout=lock_timeout,
-        tree=Tree(fs, layout, form),
-        journal=Journal(fs, layout, config.id, config.retention),
-        lock=WriteLock(fs, layout),
     )
     try:
         try:
@@ -334,69 +369,3 @@ def _durability(name: str) -> Durability:
         return Durability(name)
     except ValueError:
         raise ValueError(f"durability must be full, normal or off, not {name!r}") from None
-
-
-def _create(
-    fs: FileSystem, root: str, settings: configuration.Config, file_mode: int, level: Durability
-) -> Settings:
-    """Make an empty store; of several processes that do, one wins and all go on with it."""
-    # Where git is told what a document is and what is nobody's business but this machine's.
-    suffix = _MARK_SUFFIXES[settings.codec]
-    attributes = f"*{suffix} text eol=lf merge=filestore diff=filestore\n".encode()
-    try:
-        mode = folder_mode(file_mode)
-        made = _make_folders(fs, root, mode)
-        runtime = f"{root}/{RUNTIME}"
-        for folder in (runtime, f"{runtime}/tmp", f"{runtime}/journal"):
-            make_folder(fs, folder, mode)
-        sync = level is not Durability.OFF
-        _write_new(fs, root, ".gitignore", f"/{RUNTIME}/\n".encode(), file_mode, sync=sync)
-        _write_new(fs, root, ".gitattributes", attributes, file_mode, sync=sync)
-        _write_new(fs, root, CONFIG, settings.encode(), file_mode, sync=sync)
-        if sync:
-            for folder in (runtime, root, *(os.path.dirname(folder) for folder in made)):
-                sync_folder(fs, folder)
-    except OSError as error:
-        raise storage_error(error, root, None) from error
-    winner = read_settings(fs, root)
-    if winner is None:
-        raise NotFound(f"{root}: the store vanished while it was made", path=root)
-    return winner
-
-
-def _write_new(
-    fs: FileSystem, root: str, name: str, content: bytes, mode: int, *, sync: bool
-) -> None:
-    """Make a file whole, or leave the one that is there."""
-    target = f"{root}/{name}"
-    while True:
-        tmp = f"{root}/{RUNTIME}/tmp/new-{uuid.uuid4().hex}"
-        fd = make_file(fs, tmp, os.O_WRONLY | os.O_EXCL, mode)
-        try:
-            write_at(fs, fd, content, 0)
-            if sync:
-                fs.fsync(fd)
-        finally:
-            fs.close(fd)
-        try:
-            fs.rename_new(tmp, target)
-        except FileExistsError:
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(tmp)
-        except FileNotFoundError:
-            # Another process has made the store meanwhile, and its recovery has cleared tmp/.
-            continue
-        return
-
-
-def _make_folders(fs: FileSystem, path: str, mode: int) -> list[str]:
-    """Make a folder and those above it; which were made, innermost first."""
-    made = []
-    try:
-        fresh = make_folder(fs, path, mode)
-    except Corrupt:
-        return []  # a link, which may lead to a folder; what it does not lead to, is told next
-    except FileNotFoundError:
-        made = _make_folders(fs, os.path.dirname(path), mode)
-        fresh = make_folder(fs, path, mode)  # once more, not until it works: /proc takes none
-    return [path, *made] if fresh else made

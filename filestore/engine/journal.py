@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from filestore.engine import record
-from filestore.engine.fs import let_go, make_file, read_at, sync_folder, write_at
+from filestore.engine.fs import SyncFailed, let_go, make_file, read_at, sync_folder, write_at
 from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import make_folder
 from filestore.errors import Corrupt
@@ -48,10 +48,6 @@ class Segment(NamedTuple):
     number: int
     fd: int
     header: record.Header
-
-
-class SyncFailed(OSError):
-    """The disk refused to sync: what it was given may be lost, and no retry would tell."""
 
 
 class Journal:

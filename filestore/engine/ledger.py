@@ -7,10 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.codec import etag_of
-from filestore.engine.catalog import START, UNSEEN, Catalog, Known, Point, Table, store_hash
+from filestore.engine.catalog import START, UNSEEN, Catalog, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
 from filestore.engine.news import outlines
 from filestore.engine.pace import Pace
+from filestore.engine.written import Known
 from filestore.model import Origin
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -56,7 +55,7 @@ class WriteLock:
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
         self._fs = fs
         self._layout = layout
-        self._host = socket.gethostname().encode()[:64].ljust(64, b"\0")
+        self._host = os.uname().nodename.encode()[:64].ljust(64, b"\0")
         self._pid = os.getpid()
         self._threads = threading.RLock()  # of which releasing tells whether it was ours
         self._owner: int | None = None

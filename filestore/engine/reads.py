@@ -29,23 +29,22 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.backend import Entry, one_by_one
-from filestore.engine import recover, recovery
 from filestore.engine.cache import DEFAULT_BYTES, Cache
-from filestore.engine.catalog import Known
-from filestore.engine.feed import Feed
 from filestore.engine.listing import Listings
 from filestore.engine.news import News, Told, read_news
 from filestore.engine.record import outline_of
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import FileEntry, signature_of, storage_error
-from filestore.engine.written import Written
+from filestore.engine.written import Known, Written
 from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
+from filestore.importing import importing
 from filestore.model import ANY, Key, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableSequence, Sequence
 
     from filestore.backend import Unreadable
+    from filestore.engine.feed import Feed
     from filestore.engine.ground import Ground
     from filestore.engine.state import State
     from filestore.engine.tree import Swap
@@ -76,6 +75,7 @@ class Reads:
         "_entry_of",
         "_era",
         "_eras",
+        "_feed",
         "_fs",
         "_generation",
         "_ground",
@@ -92,7 +92,6 @@ class Reads:
         "_words",
         "asleep",
         "edited",
-        "feed",
         "hearing",
         "mutex",
         "noticed",
@@ -120,7 +119,7 @@ class Reads:
         self._settled = _NOT_SEEN
         self._seen = 0
         self._at = Mark(0, 0)
-        self.feed = Feed(ground, self)
+        self._feed: Feed | None = None
         self._closed = False
         self._era = _NO_ERA
         self._eras = 0
@@ -135,6 +134,20 @@ class Reads:
         self.edited: Callable[[tuple[str, str]], None] | None = None
         self.asleep: Callable[[], None] | None = None  # starts to watch; in a child of a fork
 
+    @property
+    def feed(self) -> Feed:
+        """The commits that are kept, for those who look back."""
+        feed = self._feed
+        return self._make_feed() if feed is None else feed
+
+    def _make_feed(self) -> Feed:
+        with importing(ours=True):
+            from filestore.engine.feed import Feed
+
+            if self._feed is None:
+                self._feed = Feed(self._ground, self)
+            return self._feed
+
     # -- where this handle is ---------------------------------------------------
 
     def begin(self) -> None:
@@ -144,7 +157,7 @@ class Reads:
             if state is None or not state.valid or self._ground.damage:
                 self._begin_alone()
                 return
-            self._ground.journal.close_reader()
+            self._ground.stop_reading()
             self._state = state
             self._generation = state.generation
             self._entries.clear()
@@ -159,6 +172,9 @@ class Reads:
 
     def _begin_alone(self) -> None:
         """Read the tree as recovery would make it, in memory only."""
+        with importing(ours=True):  # of all who read, the fewest have it to do
+            from filestore.engine import recover, recovery
+
         ground = self._ground
         try:
             found = recovery.scan(ground.journal, ground.config.id)
@@ -269,7 +285,8 @@ class Reads:
 
     def _forget(self) -> None:
         """Drop everything: what was known was before a recovery."""
-        self.feed.forget()
+        if self._feed is not None:
+            self._feed.forget()
         self.begin()
         self._tell(None)
 
@@ -791,7 +808,8 @@ class Reads:
         self.publishing_many = False
         self._entries.after_fork()
         self._observers = []
-        self.feed.after_fork()
+        if self._feed is not None:
+            self._feed.after_fork()
         self._era = _NO_ERA  # the events are the parent's
         self.hearing = False
 

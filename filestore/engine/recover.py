@@ -18,8 +18,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filestore.engine import fanout, record, recovery
+from filestore.engine.fs import SyncFailed
 from filestore.engine.ground import poison, save
-from filestore.engine.journal import Journal, SyncFailed
+from filestore.engine.journal import Journal
 from filestore.engine.recovery import Content, Step
 from filestore.engine.state import Flag, Mark, unpack
 from filestore.engine.tree import FileEntry, Swap, storage_error

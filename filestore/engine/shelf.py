@@ -55,13 +55,13 @@ class Telling(Protocol):
 class Shelf:
     """A :class:`filestore.backend.Indexing` of one handle."""
 
-    def __init__(self, ground: Ground, reads: Reads) -> None:
+    def __init__(self, ground: Ground, reads: Reads, watcher: Telling | None = None) -> None:
         self._ground = ground
         self._reads = reads
         self._folder = f"{ground.layout.root}/{RUNTIME}/index"
         self._names = itertools.count()
         self._observers: list[Callable[[str, str | None], None]] = []
-        self.watcher: Telling | None = None
+        self.watcher = watcher
         reads.edited = self._edited
 
     @property

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.codec import etag_of
 from filestore.collector import paused
-from filestore.engine.catalog import UNSEEN, Known
+from filestore.engine.catalog import UNSEEN
 from filestore.engine.tree import signature_of
+from filestore.engine.written import Known
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:

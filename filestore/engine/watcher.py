@@ -8,22 +8,21 @@ whole tree.
 
 Events are hints.  Whenever some may have been missed (the queue overflowed, a folder
 came or went, the root is another) reads look at every file again, and the tree is gone
-through.  Both threads start a moment after the store was opened, so that who opens it
-for a moment pays nothing.
+through.  Both threads start a moment after the store was opened, see
+:mod:`filestore.engine.lookout`.
 """
 
 from __future__ import annotations
 
-import _thread
-import sys
 import threading
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from filestore.engine import notices as system
 from filestore.engine.layout import CONFIG
+from filestore.engine.lookout import calling, green
 from filestore.engine.notices import Notices
 from filestore.engine.survey import folders, without_events
 from filestore.errors import FilestoreError
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from filestore.engine.recorder import Recorder
     from filestore.engine.state import State
     from filestore.engine.tree import FileEntry
-
-START_SECONDS: Final = 0.05
-"""How long after opening the threads start: who opens for a moment pays for none."""
 
 GATHER_SECONDS: Final = 0.01
 """How long events gather after some were read: each waking costs a commit its turn."""
@@ -73,24 +69,7 @@ _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
 _NO_FILE: Final = system.FOLDER | system.OVERFLOW | system.IGNORED | _GONE
 
 
-T = TypeVar("T")
 Wait: TypeAlias = "Callable[[], object]"
-
-
-def green() -> bool:
-    """Whether threads are made of eventlet's or gevent's green ones.
-
-    A listener would wait in the system, and all others with it.
-    """
-    return any(
-        (module := sys.modules.get(name)) is not None
-        # One that is being imported, in another thread, is about to.
-        and ((ask := getattr(module, asked, None)) is None or ask(threads))
-        for name, asked, threads in (
-            ("eventlet.patcher", "is_monkey_patched", "thread"),
-            ("gevent.monkey", "is_module_patched", "threading"),
-        )
-    )
 
 
 class _Told:
@@ -126,7 +105,6 @@ class Watcher:
         self._starting = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._soon = threading.Event()  # somebody waits for the threads, or for their end
         self._heard = threading.Event()  # the listener listens, or knows that it can't
         if not self._events:
             self._heard.set()
@@ -155,31 +133,17 @@ class Watcher:
     # -- from outside -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads, once, a moment from now.
-
-        Starting a thread waits for it, which takes longer than all else that opening does; a
-        bare one is not waited for.
-        """
-        with self._starting:
-            if self._begun or self._stop.is_set():
-                return
-            self._begun = True
-            self._reads.noticed = _calling(self._noticed, None)
-            self._reads.asleep = None
-            self._recorder.ledger.wake = self._wake.set
-            self._recorder.heard = _calling(self._heard_until, 0.0)
-            begin = _calling(self._start_threads, None)
-            try:
-                _thread.start_new_thread(_later, (self._soon, START_SECONDS, begin))
-            except RuntimeError as error:
-                self._do_without_threads(str(error))
-
-    def _start_threads(self) -> None:
+        """Start the threads, once."""
         why = ""
         try:
             with self._starting:
-                if self._stop.is_set():
+                if self._begun or self._stop.is_set():
                     return
+                self._begun = True
+                self._reads.noticed = calling(self._noticed, None)
+                self._reads.asleep = None
+                self._recorder.ledger.wake = self._wake.set
+                self._recorder.heard = calling(self._heard_until, 0.0)
                 if green():
                     why = "green threads"  # they became so since the store was opened
                 else:
@@ -189,12 +153,13 @@ class Watcher:
         except RuntimeError as error:
             why = str(error)
         if why:
-            self._do_without_threads(why)
+            self.do_without_threads(why)
             if not self.records:
                 self._recorder.resign(save=True)  # a rescan may have had it elected
 
-    def _do_without_threads(self, why: str) -> None:
+    def do_without_threads(self, why: str) -> None:
         """The system has no thread left, or none that may wait: every read looks at its file."""
+        self._begun = True
         self.why = why
         self.records = self._scribe is not None
         self._heard.set()
@@ -203,7 +168,6 @@ class Watcher:
         """End both threads, and leave the next recorder what is known."""
         with self._starting:
             self._stop.set()
-            self._soon.set()
             self._recorder.stopping = True
             self._heard.set()
             self._wake.set()
@@ -225,9 +189,6 @@ class Watcher:
         notices = self._notices
         self._begin()
         self._reads.noticed = None
-        self._reads.asleep = _calling(
-            self.start, None
-        )  # a child that does not use the store pays nothing
         if notices is not None:
             notices.close()
         self._recorder.after_fork()
@@ -251,7 +212,6 @@ class Watcher:
         """From when on events tell of every edit, once they do; None if they don't."""
         if not self._reads.trusting:
             self.start()
-            self._soon.set()
             self._heard.wait(_LISTENING_SECONDS)
         return self._reads.since if self._reads.trusting else None
 
@@ -621,17 +581,6 @@ class Watcher:
             notices.remove(number)
 
 
-def _calling(method: Callable[..., T], otherwise: T) -> Callable[..., T]:
-    """Calls a method as long as there is its object, which need not live on for it."""
-    weak = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> T:
-        target = weak()
-        return otherwise if target is None else target(*arguments)
-
-    return call
-
-
 def _thread_of(method: Callable[[], Wait | None], name: str) -> threading.Thread:
     """A thread that works while there is the method's object; started."""
     # Who asks for no daemon asks which thread is calling, and has a bare one remembered for good.
@@ -640,11 +589,6 @@ def _thread_of(method: Callable[[], Wait | None], name: str) -> threading.Thread
     )
     thread.start()
     return thread
-
-
-def _later(soon: threading.Event, seconds: float, begin: Callable[[], None]) -> None:
-    soon.wait(seconds)
-    begin()
 
 
 def _unheard(notices: Notices, watcher: weakref.ref[Watcher]) -> bool:

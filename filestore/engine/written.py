@@ -9,15 +9,20 @@ when it was touched, has another signature.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
-
-from filestore.engine.catalog import Known
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from filestore.engine.tree import FileEntry
+    from filestore.engine.tree import FileEntry, Signature
 
 _MOST: Final = 1 << 16
 _ROW: Final = struct.Struct("<qqQq16s")  # packed: a tuple of numbers takes three times as much
+
+
+class Known(NamedTuple):
+    """What a document was, and its file when it was that.  ``etag``: the hash's 16 bytes."""
+
+    etag: bytes
+    signature: Signature
 
 
 class Written:

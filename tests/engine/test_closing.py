@@ -75,7 +75,7 @@ def test_closing_leaves_no_descriptor_open(tmp_path: Path) -> None:
     handle.apply([Edit(Key("volumes", "v1"), b'{"size":1}')])
     handle.rescan()
     handle.indexing.listen()
-    assert handle._watcher.tells is not None
+    assert handle._works.watcher.tells is not None
     handle.close()
     assert os.listdir("/proc/self/fd") == before
 
@@ -85,7 +85,7 @@ def test_a_write_that_comes_too_late_says_so(closing: Closing) -> None:
     assert handle is not None
     handle.close()
     with pytest.raises(Closed):
-        handle._writer.apply([Edit(Key("volumes", "v1"), None)], actor=None, message=None)
+        handle._works.writer.apply([Edit(Key("volumes", "v1"), None)], actor=None, message=None)
 
 
 def test_a_view_that_cannot_be_taken_leaves_nothing_behind(closing: Closing) -> None:
@@ -110,7 +110,7 @@ def test_the_background_thread_ends_though_it_is_told_as_it_wakes(
     """Between its last look whether to end and its forgetting of what it was told."""
     monkeypatch.setattr("filestore.engine.background.CHECKPOINT_SECONDS", 0.0)
     backend = FileBackend(tmp_path / "store", background=True)
-    background = Background(backend._ground, backend._checkpointer)
+    background = Background(backend._ground, backend._works.checkpointer)
 
     class Told(threading.Event):
         def clear(self) -> None:

@@ -202,7 +202,7 @@ def test_threads_that_commit_together_share_a_sync(tmp_path: Path) -> None:
     assert syncing.wait(60)
     for thread in threads[1:]:
         thread.start()
-    while len(backend._writer._queue) < 5:
+    while len(backend._works.writer._queue) < 5:
         threading.Event().wait(0.001)
     queued.set()
     for thread in threads:

@@ -81,7 +81,7 @@ def test_normal_names_a_document_only_behind_the_sync(tmp_path: Path, fs: Order)
     assert fs.calls == []
     entry = backend.get(Key("volumes", "b"))
     assert entry is not None, "visible all the same"
-    backend._checkpointer.publish()
+    backend._works.checkpointer.publish()
     assert fs.calls == ["fdatasync", "name a.json", "name b.json"]
     backend.close()
 
@@ -103,7 +103,7 @@ def test_a_scratch_store_syncs_what_another_put_off_before_it_names_it(
 def test_a_scratch_store_does_nothing_behind_its_callers_back(tmp_path: Path, fs: Order) -> None:
     backend = FileBackend(tmp_path / "store", fs=fs, durability="off")
     backend.apply([Edit(A, ONE)])
-    assert backend._background is None
+    assert backend._works.background is None
     fs.calls.clear()
     backend.apply([Edit(A, TWO)])
     backend.close()

@@ -173,7 +173,7 @@ def test_what_the_recorder_wrote_is_not_read_by_the_next(
     later = time.time_ns() + 10**9
     monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
     monkeypatch.setattr("filestore.engine.ledger.coarse_time_ns", lambda: later)
-    tree, recorder = ground.backend._ground.tree, ground.backend._recorder
+    tree, recorder = ground.backend._ground.tree, ground.backend._works.recorder
     tree._stamps.fine = True
     swap_in = tree.swap_in
 
@@ -230,7 +230,7 @@ def test_an_event_of_what_a_bulk_commit_published_is_no_edit(
 def test_the_recorder_waits_while_a_bulk_commit_is_published(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree, recorder = ground.backend._ground.tree, ground.backend._recorder
+    tree, recorder = ground.backend._ground.tree, ground.backend._works.recorder
     recorder.round()
     swap_in, waits = tree.swap_in, []
 
@@ -306,7 +306,7 @@ def test_what_was_there_is_found_in_the_newest_commit_that_changed_the_document(
 def test_what_was_there_is_known_also_of_what_was_committed_in_the_last_moment(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
-    recorder, other = ground.backend._recorder, ground.open()
+    recorder, other = ground.backend._works.recorder, ground.open()
     ground.put(A, n=1)
     recorder.round(patient=False)
     ground.edit(A, n=2)
@@ -614,11 +614,11 @@ def test_a_folder_that_cannot_be_entered_is_not_empty(
 
 def test_a_handle_that_may_not_record_waits_before_it_asks_again(ground: Ground) -> None:
     ground.put(A, value=1)
-    assert ground.backend._recorder.elect()
+    assert ground.backend._works.recorder.elect()
     other = ground.open()
-    watcher = Watcher(other._ground, other._reads, other._recorder, events=False)
+    watcher = Watcher(other._ground, other._reads, other._works.recorder, events=False)
     waits = [watcher._record() for _ in range(4)]
-    assert not other._recorder.elected
+    assert not other._works.recorder.elected
     for wait in waits:
         assert isinstance(wait, partial)
         (seconds,) = wait.args
@@ -630,7 +630,7 @@ def test_a_round_that_fails_late_is_not_repeated_at_once(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = ground.backend
-    watcher = Watcher(backend._ground, backend._reads, backend._recorder, events=False)
+    watcher = Watcher(backend._ground, backend._reads, backend._works.recorder, events=False)
     now, took = [1000.0], [0.001, 3.0]
     monkeypatch.setattr("filestore.engine.watcher.time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -638,7 +638,7 @@ def test_a_round_that_fails_late_is_not_repeated_at_once(
         now[0] += took.pop(0)
         raise StorageError("the disk is full", errno=28)
 
-    monkeypatch.setattr(backend._recorder, "round", fail)
+    monkeypatch.setattr(backend._works.recorder, "round", fail)
     waits = [watcher._record(), watcher._record()]
     assert [wait.args for wait in waits if isinstance(wait, partial)] == [(1.0,), (60.0,)]
     assert "the disk is full" in str(backend.stats()["trouble"])
@@ -649,9 +649,9 @@ def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger_module, "_CHEAP_ROWS", 0)
-    ledger = ground.backend._recorder.ledger
+    ledger = ground.backend._works.recorder.ledger
     ground.backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(3000)])
-    ground.backend._recorder.round(patient=False)
+    ground.backend._works.recorder.round(patient=False)
     ledger.save()
     for n in range(3):
         ground.put(A, n=n)
@@ -670,16 +670,16 @@ def test_a_catalog_is_saved_before_the_journal_forgets_its_commit(
 @pytest.fixture
 def green_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileBackend]:
     """A handle that is about to find that threads became green since it was opened."""
-    monkeypatch.setattr("filestore.engine.watcher.START_SECONDS", 60)
+    monkeypatch.setattr("filestore.engine.lookout.START_SECONDS", 60)
     with contextlib.closing(FileBackend(tmp_path / "state")) as backend:
         monkeypatch.setattr("filestore.engine.watcher.green", lambda: True)
         yield backend
 
 
 def start_threads(backend: FileBackend) -> None:
-    assert backend._watcher is not None
-    backend._watcher._soon.set()
-    assert backend._watcher._heard.wait(60)
+    assert backend._works.watcher is not None
+    backend._works.watcher.start()
+    assert backend._works.watcher._heard.wait(60)
 
 
 def test_threads_that_became_green_since_are_not_started(
@@ -697,7 +697,7 @@ def test_threads_that_became_green_since_are_not_started(
 def test_what_could_not_be_recorded_is_recorded_by_the_next_round(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = ground.backend._recorder
+    recorder = ground.backend._works.recorder
     ground.put(A, n=1)
     ground.put(B, n=1)
     recorder.round(patient=False)
@@ -721,7 +721,7 @@ def test_what_could_not_be_recorded_is_recorded_by_the_next_round(
 
 def test_a_folder_that_is_named_as_one_of_a_fan_out_may_go(ground: Ground) -> None:
     ground.put(A, n=1)
-    recorder = ground.backend._recorder
+    recorder = ground.backend._works.recorder
     recorder.round(patient=False)
     for name in ("@ab/", "volumes/@ab/", "volumes/@ab/@cd/long%/"):
         recorder.suspect(name, gone=True)
@@ -734,14 +734,15 @@ def moved_to(ground: Ground, key: Key, **fields: Any) -> None:
     saved = ground.root / "saved"
     saved.write_text(json.dumps(fields))
     saved.rename(ground.path(key))
-    ground.backend._recorder.hint(f"{key.collection}/{key.id}.json", touched=False, moves=(1, 0))
+    name = f"{key.collection}/{key.id}.json"
+    ground.backend._works.recorder.hint(name, touched=False, moves=(1, 0))
 
 
 def test_commits_that_were_never_published_do_not_hide_an_edit(tmp_path: Path) -> None:
     ground = Ground(tmp_path / "state")
     ground.backend.close()
     ground.backend = ground.open(durability="normal")
-    recorder = ground.backend._recorder
+    recorder = ground.backend._works.recorder
     recorder.round(patient=False)
     for key in (A, B):
         ground.put(key, n=1)
@@ -769,7 +770,7 @@ def test_a_handle_without_threads_does_not_stay_the_recorder(green_since: FileBa
 def test_a_catalog_that_cannot_be_saved_is_kept_and_not_tried_again_at_once(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, tries = ground.backend._recorder, []
+    recorder, tries = ground.backend._works.recorder, []
     ground.put(A, n=1)
     recorder.round(idle=True)
     monkeypatch.setattr(ground.backend._shelf, "save", lambda name, _: tries.append(name))
@@ -788,7 +789,7 @@ def test_edits_wait_for_an_operation_of_git_that_begins_while_they_are_looked_at
 ) -> None:
     ground.put(A, n=1)
     ground.put(B, n=1)
-    recorder = ground.backend._recorder
+    recorder = ground.backend._works.recorder
     recorder.round(patient=False)
     repository = ground.root / ".git"
     repository.mkdir()

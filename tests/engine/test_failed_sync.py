@@ -36,7 +36,7 @@ class FailingOnce(FileSystem):
 
 
 def publish(backend: FileBackend) -> None:
-    backend._checkpointer.publish()
+    backend._works.checkpointer.publish()
 
 
 def checkpoint(backend: FileBackend) -> None:

@@ -41,14 +41,14 @@ def test_a_commit_returns_and_the_next_one_asks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
 ) -> None:
     with closing(FileBackend(tmp_path / "state", durability=durability, watch=False)) as backend:
-        assert backend._background is not None
+        assert backend._works.background is not None
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             assert backend.apply([Edit(A, b'{"n":1}')]) is not None
         assert backend.stats()["trouble"] == f"working in the background: {REASON}"
-        assert backend._background._thread is None
+        assert backend._works.background._thread is None
         backend.apply([Edit(B, b'{"n":1}')])
-        assert backend._background._thread is not None
+        assert backend._works.background._thread is not None
     assert sorted(file.name for file in (tmp_path / "state/volumes").iterdir()) == [
         "a.json",
         "b.json",

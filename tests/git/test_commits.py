@@ -115,7 +115,7 @@ def test_only_documents_that_the_journal_names_are_looked_at(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody is to record the edit meanwhile, however slow the machine is.
-    monkeypatch.setattr("filestore.engine.watcher.START_SECONDS", 3600)
+    monkeypatch.setattr("filestore.engine.lookout.START_SECONDS", 3600)
     with opened(work) as store:
         store["volumes"]["a"] = {"size": 1}
         store.git.commit()

@@ -266,7 +266,7 @@ def _die_recording(pipe: Connection, path: Path) -> None:
     """Record what git does, and die when the commit is about to be made."""
     with filestore.open(path) as store:
         _settle(store)
-        writer = store._backend._writer  # type: ignore[attr-defined]
+        writer = store._backend._works.writer  # type: ignore[attr-defined]
         writer.record = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         pipe.send("ready")
         pipe.recv()

@@ -15,11 +15,11 @@ from filestore.engine.catalog import (
     START,
     UNSEEN,
     Catalog,
-    Known,
     Point,
     Table,
     store_hash,
 )
+from filestore.engine.written import Known
 
 if TYPE_CHECKING:
     from filestore.engine.tree import Signature
