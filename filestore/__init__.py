@@ -48,22 +48,21 @@ from filestore.errors import (
 if TYPE_CHECKING:
     from filestore.backend import Backend as Ground
     from filestore.blame import Blame
+    from filestore.change import Change
     from filestore.collection import Collection, ReadCollection
     from filestore.migration import Migration, migrate
     from filestore.model import (
         ANY,
-        Change,
         Commit,
         Edit,
         Key,
         Op,
         Origin,
-        Problem,
         Record,
-        Severity,
     )
     from filestore.past import Past
     from filestore.plan import Plan
+    from filestore.problem import Problem, Severity
     from filestore.resources.backend import Backend, list_supported_drivers, setup
     from filestore.resources.connection import Connection
     from filestore.resources.connector import get_connector_properties
@@ -144,9 +143,11 @@ _HOMES: Final = {
     "Collection": "collection",
     "ReadCollection": "collection",
     **dict.fromkeys(
-        ("ANY", "Change", "Commit", "Edit", "Key", "Op", "Origin", "Problem", "Record", "Severity"),
+        ("ANY", "Commit", "Edit", "Key", "Op", "Origin", "Record"),
         "model",
     ),
+    "Change": "change",
+    **dict.fromkeys(("Problem", "Severity"), "problem"),
     **dict.fromkeys(("Backend", "list_supported_drivers", "setup"), "resources.backend"),
     "Connection": "resources.connection",
     "get_connector_properties": "resources.connector",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from filestore.model import Commit, Edit, Etag, Key, Problem, Revision
+    from filestore.model import Commit, Edit, Etag, Key, Revision
+    from filestore.problem import Problem
 
 Unreadable: TypeAlias = Corrupt | StorageError
 """Why one document cannot be read, which says nothing of the others."""

@@ -11,7 +11,8 @@ from filestore.model import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from filestore.model import Change, Document, Revision
+    from filestore.change import Change
+    from filestore.model import Document, Revision
 
 
 class Blame(NamedTuple):

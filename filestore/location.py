@@ -12,8 +12,8 @@ CINDERLIB: Final = "cinderlib+"
 """What the URL of cinderlib's own database begins with, as an end of a migration."""
 
 # What may follow a user's name up to the host; a password may hold any character but these two.
-_PASSWORD: Final = re.compile(r"(://[^:/?#]*:)(.*)(?=@)", re.DOTALL)
-_SECRET_OPTION: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+_PASSWORD: Final = r"(?s)(://[^:/?#]*:)(.*)(?=@)"
+_SECRET_OPTION: Final = r"(?i)([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*"
 
 
 def is_url(location: str) -> bool:
@@ -33,4 +33,4 @@ def masked_url(url: str) -> str:
     """
     if not is_url(url):
         return url
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+    return re.sub(_SECRET_OPTION, r"\1***", re.sub(_PASSWORD, r"\1***", url))

@@ -1,16 +1,12 @@
-"""The values that flow through the store: keys, edits, commits, changes, records."""
+"""The values that flow through the store: keys, edits, commits, records."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from filestore.diff import Diff
 
 Document: TypeAlias = dict[str, Any]
 Revision: TypeAlias = int
@@ -158,51 +154,3 @@ class Record:
             f"Record(key={self.key!r}, document={self.document!r}, etag={self.etag!r},"
             f" revision={self.revision!r})"
         )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one commit did to one document; ``before`` and ``after`` are None where absent.
-
-    ``before`` of an external edit is None as well where the store never saw what was there,
-    or keeps it no more.
-    """
-
-    revision: Revision
-    time: float
-    actor: str | None
-    message: str | None
-    origin: Origin
-    key: Key
-    before: Document | None = field(repr=False)
-    after: Document | None = field(repr=False)
-
-    @cached_property
-    def diff(self) -> Diff:
-        """The fields that differ; computed when first looked at."""
-        from filestore.diff import diff  # deepdiff takes 57 ms to import
-
-        return diff(self.before, self.after)
-
-
-class Severity(StrEnum):
-    """How bad a :class:`Problem` is."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that ``check`` found.
-
-    ``kind`` is a stable word for programs, ``message`` says what and what to
-    do; ``repairable`` tells whether ``repair`` mends it.
-    """
-
-    kind: str
-    message: str
-    path: str | None = None
-    key: Key | None = None
-    severity: Severity = Severity.ERROR
-    repairable: bool = False

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,9 +30,10 @@ LEAST_COMMITS: Final = 64
 FEED_SECONDS: Final = 60.0
 """What is younger is kept whatever age and revisions say: other processes' feeds read it."""
 
-_AGE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhdw])")
+# Compiled for those who have such settings.
+_AGE: Final = r"([0-9]+(?:\.[0-9]+)?) ?([smhdw])"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_BYTES: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?)?B")
+_BYTES: Final = r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?)?B"
 _UNITS: Final = {
     None: 1,
     "k": 10**3,
@@ -59,8 +59,7 @@ class Span(NamedTuple):
     begun: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(NamedTuple):
     """Limits to what is kept, None where there is none; ``age`` in seconds."""
 
     age: float | None = None
@@ -136,7 +135,7 @@ def parse(fields: Mapping[str, object]) -> Retention:
 
 
 def _age(value: object) -> float:
-    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_AGE, value) if isinstance(value, str) else None
     if match is None or not 0 < (age := float(match[1]) * _SECONDS[match[2]]) < _MOST:
         raise ValueError(f"retention: age must be such as 12h, 30d or 52w, not {value!r:.60}")
     return age
@@ -154,7 +153,7 @@ def _revisions(value: object) -> int:
 def _bytes(value: object) -> int:
     if type(value) is int and 0 < value < _MOST:
         return value
-    match = _BYTES.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_BYTES, value) if isinstance(value, str) else None
     if match is not None:
         count = float(match[1]) * _UNITS["k" if match[2] == "K" else match[2]]
         if 0 < count < _MOST:

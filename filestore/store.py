@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
     from filestore.backend import Backend
     from filestore.blame import Blame
+    from filestore.change import Change
     from filestore.index import Indexes
     from filestore.integrations.git.commits import StoreGit
-    from filestore.model import Change, Commit, Document, Problem, Revision
+    from filestore.model import Commit, Document, Revision
     from filestore.moment import Moment
     from filestore.past import Past, PastGround
     from filestore.plan import Documents, Plan
+    from filestore.problem import Problem
     from filestore.unrecorded import Unrecorded
 
 

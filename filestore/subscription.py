@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from filestore.change import Change
 from filestore.closing import Closing
 from filestore.codec import decode
 from filestore.errors import Closed
-from filestore.model import Change, stands_in
+from filestore.model import stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from filestore.backend import Indexing, Unreadable
-    from filestore.model import Edit, Problem, Revision
+    from filestore.model import Edit, Revision
+    from filestore.problem import Problem
 
     Observer = Callable[[Sequence[Commit] | None], None]
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filestore.blame import Blame
-    from filestore.model import Change, Revision
+    from filestore.change import Change
+    from filestore.model import Revision
     from filestore.store import Store
 
 _WINDOW: Final = 64  # revisions to look at first; what is asked for is mostly new

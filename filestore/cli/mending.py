@@ -17,13 +17,13 @@ from filestore.cli.target import (
     store_option,
 )
 from filestore.cli.values import Whole
-from filestore.model import Severity
+from filestore.problem import Severity
 from filestore.resources.rules import broken_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filestore.model import Problem
+    from filestore.problem import Problem
 
 
 @click.command()

@@ -13,8 +13,9 @@ from filestore.model import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from filestore.change import Change
     from filestore.diff import Diff, Difference
-    from filestore.model import Change, Document, Key
+    from filestore.model import Document, Key
 
 Line: TypeAlias = "tuple[str, str]"
 """A style of rich's and a text."""

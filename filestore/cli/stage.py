@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
 
+    from filestore.change import Change
     from filestore.cli.day import Step
     from filestore.diff import Difference
-    from filestore.model import Change, Document, Key
+    from filestore.model import Document, Key
 
 _WIDTH: Final = 80
 _NAMES_SHOWN: Final = 2

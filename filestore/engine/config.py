@@ -18,8 +18,8 @@ What people may add: how much history is kept, see :mod:`filestore.retention`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore import retention
 from filestore.errors import Corrupt, UnsupportedFormat
@@ -30,17 +30,18 @@ if TYPE_CHECKING:
     from filestore.retention import Retention
 
 FORMAT: Final = 1
-_PLAIN: Final = re.compile(
-    r"([a-z_]+): (json|yaml|0|[1-9][0-9]{0,3}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-)
-_COLLECTION: Final = re.compile(r"  ([a-z][a-z0-9_/]*):")
-_INDEX: Final = re.compile(r"    index: \[([a-z][a-z0-9_]*(?:, [a-z][a-z0-9_]*)*)\]")
+_WORD: Final = frozenset("abcdefghijklmnopqrstuvwxyz_")
+_HEX: Final = frozenset("0123456789abcdef-")
+_UUID: Final = [8, 4, 4, 4, 12]  # digits between dashes
+# Compiled for those who have such lines: a store is opened in less time than that takes.
+_COLLECTION: Final = r"  ([a-z][a-z0-9_/]*):"
+_INDEX: Final = r"    index: \[([a-z][a-z0-9_]*(?:, [a-z][a-z0-9_]*)*)\]"
+_FANOUT_LINE: Final = rb"(?m)^fanout[ \t]*:.*$"
 _NOT_TEXT: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _CODECS: Final = ("json", "yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The settings of a store.
 
     ``id`` tells this store's journal from another's; clones share it.
@@ -49,7 +50,7 @@ class Config:
     codec: str
     fanout: int
     id: str
-    indexed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    indexed: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     retention: Retention = retention.DEFAULT
 
     def encode(self) -> bytes:
@@ -59,21 +60,18 @@ class Config:
         ).encode()
 
 
-_FANOUT_LINE: Final = re.compile(rb"^fanout[ \t]*:.*$", re.MULTILINE)
-
-
 def with_fanout(raw: bytes, fanout: int, path: str) -> bytes:
     """The same file with another fan-out, whatever else stands there.
 
     Raises Corrupt where the line cannot be found.
     """
     line = b"fanout: %d" % fanout
-    new, count = _FANOUT_LINE.subn(line, raw)
+    new, count = re.subn(_FANOUT_LINE, line, raw)
     if not count:
         new = raw if raw.endswith(b"\n") else raw + b"\n"
         new += line + b"\n"
     try:
-        if parse(new, path) == replace(parse(raw, path), fanout=fanout):
+        if parse(new, path) == parse(raw, path)._replace(fanout=fanout):
             return new
     except Corrupt:
         pass
@@ -150,19 +148,20 @@ def _plain_fields(raw: bytes) -> dict[str, object] | None:
     except UnicodeDecodeError:
         return None
     for line in lines:
-        if match := _PLAIN.fullmatch(line):
-            if match[1] in fields:
+        name, _, text = line.partition(": ")
+        if (value := _plain_value(text)) is not None and name and _WORD.issuperset(name):
+            if name in fields:
                 return None
-            fields[match[1]] = int(match[2]) if match[2].isdecimal() else match[2]
+            fields[name] = value
             settings = None
         elif line == "collections:" and line[:-1] not in fields:
             fields["collections"] = collections
             settings = {}
-        elif settings is not None and (match := _COLLECTION.fullmatch(line)):
+        elif settings is not None and (match := re.fullmatch(_COLLECTION, line)):
             if match[1] in collections or match[1] in _NOT_TEXT:
                 return None
             settings = collections[match[1]] = {}
-        elif settings is not None and collections and (match := _INDEX.fullmatch(line)):
+        elif settings is not None and collections and (match := re.fullmatch(_INDEX, line)):
             names = match[1].split(", ")
             if settings or not _NOT_TEXT.isdisjoint(names):
                 return None
@@ -172,3 +171,14 @@ def _plain_fields(raw: bytes) -> dict[str, object] | None:
     if "collections" in fields and not (collections and all(collections.values())):
         return None
     return fields or None
+
+
+def _plain_value(text: str) -> str | int | None:
+    """A codec's name, a number below 10,000 or a UUID; None for what YAML may read otherwise."""
+    if text in _CODECS:
+        return text
+    if text.isdecimal():
+        return int(text) if len(text) <= 4 and (text[0] != "0" or text == "0") else None
+    if _HEX.issuperset(text) and [len(part) for part in text.split("-")] == _UUID:
+        return text
+    return None

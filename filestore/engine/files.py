@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from filestore.engine.shelf import Shelf
     from filestore.engine.watcher import Watcher
     from filestore.engine.works import Works
-    from filestore.model import Commit, Edit, Key, Problem, Revision
+    from filestore.model import Commit, Edit, Key, Revision
+    from filestore.problem import Problem
 
 CLOSING_SECONDS: Final = 1.0
 """How long closing waits for other writers; what it leaves undone is safe in the journal."""

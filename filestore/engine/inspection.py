@@ -12,7 +12,7 @@ from filestore.engine.layout import CONFIG
 from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import storage_error
 from filestore.errors import Corrupt, FilestoreError
-from filestore.model import Problem, Severity
+from filestore.problem import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from filestore.codec import decode
 from filestore.errors import Corrupt, StorageError
-from filestore.model import Key, Problem, Severity
+from filestore.model import Key
+from filestore.problem import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

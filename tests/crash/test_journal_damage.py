@@ -20,7 +20,8 @@ import pytest
 from filestore.engine import journal as journal_module
 from filestore.engine import record
 from filestore.errors import FilestoreError
-from filestore.model import Edit, Severity
+from filestore.model import Edit
+from filestore.problem import Severity
 from tests.crash.disk import Disk
 from tests.crash.sim import RecordingFileSystem
 from tests.crash.workload import (

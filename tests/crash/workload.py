@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from filestore.codec import canonical
 from filestore.engine.files import FileBackend
-from filestore.model import Edit, Key, Severity
+from filestore.model import Edit, Key
+from filestore.problem import Severity
 from tests.crash.disk import Disk
 from tests.crash.sim import Crash, RecordingFileSystem
 

@@ -114,7 +114,7 @@ def test_an_edit_is_read_that_only_the_reader_has_heard_of(deaf: Deaf) -> None:
 
 
 def test_an_edit_is_recorded_that_only_a_reader_has_heard_of(deaf: Deaf) -> None:
-    until(lambda: deaf.reader.stats()["recorder"] and deaf.reader._recorder.passes)
+    until(lambda: deaf.reader.stats()["recorder"] and deaf.reader._works.recorder.passes)
     deaf.get_often(A)
     deaf.path(B).write_text('{"n": 7}')
     deaf.get_often(A)
@@ -154,7 +154,7 @@ def test_a_new_folder_is_left_to_the_listener(deaf: Deaf) -> None:
 def test_an_interrupted_reader_believes_nothing_that_it_did_not_hear(
     deaf: Deaf, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    watcher = deaf.reader._watcher
+    watcher = deaf.reader._works.watcher
     assert watcher is not None
     take = watcher._take
 
@@ -215,7 +215,7 @@ def test_readers_in_several_threads_hear_of_every_edit(deaf: Deaf) -> None:
 
 
 def test_a_closed_reader_hears_no_more(deaf: Deaf) -> None:
-    watcher = deaf.reader._watcher
+    watcher = deaf.reader._works.watcher
     assert watcher is not None
     notices = watcher._notices
     assert notices is not None

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from filestore.backend import Entry, Indexing, Unreadable
     from filestore.backends.sql.session import Session
-    from filestore.model import Commit, Edit, Key, Problem, Revision
+    from filestore.model import Commit, Edit, Key, Revision
+    from filestore.problem import Problem
 
 FORK_SECONDS: Final = 1.0
 """How long a fork waits for other threads to finish what they do with the database."""

@@ -8,7 +8,8 @@ from filestore.backends.sql import naming
 from filestore.backends.sql.schema import PAGE
 from filestore.codec import canonical, decode, etag_of
 from filestore.errors import FilestoreError
-from filestore.model import Key, Op, Problem, Severity
+from filestore.model import Key, Op
+from filestore.problem import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,12 +21,13 @@ from filestore.integrations.git.setup import (
     configured,
     ignores_runtime,
 )
-from filestore.model import Key, Problem, Severity
+from filestore.problem import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from filestore.integrations.git.repository import Repository
+    from filestore.model import Key
 
 _SHOWN: Final = 20
 """Documents that a problem of many is told of one by one."""
