@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from filestore import overlay
 from filestore.backend import Entry, one_by_one
 from filestore.collection import Collection, Collections
+from filestore.collector import paused
 from filestore.drafts import Drafts
 from filestore.edits import etag_in, stale
 from filestore.errors import Closed, FilestoreError
@@ -51,7 +52,7 @@ class Transaction(Collections):
         self._backend = backend
         self._indexes = indexes
         self._applied = 0
-        self._owner = _caller()
+        self._owner = threading.get_ident(), _forks.count
         self._ended = False
         self._doomed = False
         self._actor = actor
@@ -168,17 +169,19 @@ class Transaction(Collections):
         self._require_active()
         if not self._drafts.entries:
             return None
-        edits = [
-            Edit(key, None if entry is None else entry.data, self._expected(key))
-            for key, entry in self._drafts.entries.items()
-        ]
-        # All that is needed of a bulk load's many writes is in the edits.
-        self._drafts, self._seen = Drafts(), {}
-        commit = self._backend.apply(
-            edits,
-            actor=self._actor if self._actor is not None else default_actor,
-            message=self._message,
-        )
+        # A bulk load's many objects are no garbage, and soon gone.
+        with paused(len(self._drafts.entries)):
+            edits = [
+                Edit(key, None if entry is None else entry.data, self._expected(key))
+                for key, entry in self._drafts.entries.items()
+            ]
+            # All that is needed of its many writes is in the edits.
+            self._drafts, self._seen = Drafts(), {}
+            commit = self._backend.apply(
+                edits,
+                actor=self._actor if self._actor is not None else default_actor,
+                message=self._message,
+            )
         self._made = None if commit is None else commit.revision
         return commit
 
@@ -201,7 +204,7 @@ class Transaction(Collections):
     @property
     def mine(self) -> bool:
         """Whether the calling thread, of this process, is the one that began the transaction."""
-        return _caller() == self._owner
+        return (threading.get_ident(), _forks.count) == self._owner
 
     @property
     def ended(self) -> bool:
@@ -222,6 +225,20 @@ class Transaction(Collections):
             )
 
 
-def _caller() -> tuple[int, int]:
-    # A child of a fork has threads of the same numbers, but none of its parent's transactions.
-    return os.getpid(), threading.get_ident()
+class _Forks:
+    """How many forks lie between this process and the first that imported this module.
+
+    A child has threads of the same numbers, but none of its parent's transactions.  Asking the
+    system for the process at each write would take a tenth of a bulk load's puts.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.count += 1
+
+
+_forks: Final = _Forks()
