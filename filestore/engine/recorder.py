@@ -102,6 +102,7 @@ class Recorder:
         self._hints: dict[str, Hint] = {}
         self._folders: dict[str, bool] = {}  # to be gone through, "" for all
         self._unproven: dict[str, None] = {}  # of which events told no more than such a publishing
+        self._explained: list[str] = []  # whose moves were seen already
         self._pushed_back: list[str] = []
         self._edits: dict[str, Found] = {}  # to be recorded in the next commit
         self._edited_bytes = 0
@@ -153,6 +154,14 @@ class Recorder:
                 self.hint(name, touched=True)
             else:
                 hints[name] = same
+
+    def explained(self, names: Iterable[str]) -> None:
+        """Files came to these names that are what this handle committed, and just that.
+
+        There is nothing to look at: the catalog learns them with the commit, which was told before.
+        """
+        if self._election.won:
+            self._explained.extend(names)
 
     def noticed(self, was: FileEntry) -> None:
         """A read found a document that is not what it was."""
@@ -230,7 +239,10 @@ class Recorder:
         self.pace.hurry = not patient
         if patient and self._reads.publishing_many:
             return _PUBLISHING_SECONDS  # what is learnt takes the memory that publishing frees
+        # In this order: what expects these moves is known then.
+        explained, self._explained = self._explained, []
         catalog = self.ledger.known()
+        self._expect_no_moves(explained)
         if self._hints or self._folders or self._edits:
             behind = self._reads.trusting and not heard
             seconds = self._grouping.wait(self._newest, behind=behind)

@@ -488,6 +488,7 @@ class Watcher:
         reads, recorder, layout = self._reads, self._recorder, self._layout
         folders: dict[int, str] = {}
         plain: list[str] = []
+        ours: list[str] = []
         try:
             reads.catch_up()  # so that another's publishing is known for what it is
         except FilestoreError:
@@ -508,7 +509,9 @@ class Watcher:
             mask = told.mask
             touched = bool(mask & _TOUCHED)
             entry, current = reads.suspect(key, touched=touched)
-            if touched and mask & _CLOSED and entry is None:
+            if entry is None and current:
+                ours.append(name)
+            elif entry is None and touched and mask & _CLOSED:
                 plain.append(name)
             else:
                 recorder.hint(
@@ -522,6 +525,7 @@ class Watcher:
             if not done % 256:
                 time.sleep(0)  # let the others have their turn
         recorder.touched(plain)
+        recorder.explained(ours)
         if recorder.elected:
             self._wake.set()
 

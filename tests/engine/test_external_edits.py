@@ -16,8 +16,9 @@ import pytest
 
 from filestore.codec import canonical, decode, etag_of
 from filestore.engine import ledger as ledger_module
-from filestore.engine import record
+from filestore.engine import notices, record
 from filestore.engine.files import FileBackend
+from filestore.engine.notices import Notice
 from filestore.engine.survey import walk
 from filestore.engine.verify import Verifier
 from filestore.engine.watcher import Watcher
@@ -27,9 +28,11 @@ from tests.engine.reading import keys_read
 from tests.processes.actors import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from filestore.engine.catalog import Catalog
     from filestore.engine.tree import Swap
+    from filestore.engine.verify import Found, Suspect
     from filestore.model import Commit
 
 A = Key("volumes", "a")
@@ -81,6 +84,21 @@ class Ground:
             for commit in self.external(since)
             for op in sorted(commit.ops, key=lambda op: op.key)
         ]
+
+
+class Looks:
+    """Verifying that notes of which documents."""
+
+    def __init__(self, look: Callable[..., Iterator[Found]]) -> None:
+        self._look = look
+        self.names: list[str] = []
+
+    def __get__(self, verifier: Verifier, _: type) -> Callable[..., Iterator[Found]]:
+        def look(catalog: Catalog, suspects: Sequence[Suspect]) -> Iterator[Found]:
+            self.names += [suspect.name for suspect in suspects]
+            return self._look(verifier, catalog, suspects)
+
+        return look
 
 
 @pytest.fixture
@@ -225,6 +243,42 @@ def test_an_event_of_what_a_bulk_commit_published_is_no_edit(
     assert reads.suspect(other, touched=False) == (None, False)
     assert reads.suspect(gone, touched=False) == (None, False)
     assert edited == [other, gone]
+
+
+def test_what_a_bulk_commit_published_is_looked_at_once(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr("filestore.engine.tree.coarse_time_ns", lambda: later)
+    backend = ground.backend
+    recorder, reads = backend._works.recorder, backend._reads
+    recorder.round(idle=True)
+    watcher = Watcher(backend._ground, reads, recorder, events=False)
+    watcher._watches[1] = str(ground.root / "volumes")
+
+    def came(*names: str) -> None:
+        watcher._take([Notice(1, notices.MOVED_TO, f"{name}.json".encode()) for name in names])
+
+    backend.apply([Edit(Key("volumes", f"{n}"), data(n=n)) for n in range(400)])
+    (ground.root / "edited").write_text('{"n": "edited"}\n')
+    (ground.root / "edited").rename(ground.path(Key("volumes", "107")))
+    looked_at: list[str] = []
+    lstat = reads._lstat
+    reads._lstat = lambda path: looked_at.append(path) or lstat(path)
+    came(*(f"{n}" for n in range(100, 400)))
+    assert len(looked_at) == 300
+    monkeypatch.setattr(Verifier, "look", keeping := Looks(Verifier.look))
+    recorder.round()
+    assert recorder.ledger.published.keys() == {f"volumes/{n}.json" for n in range(100)}
+    recorder.round(idle=True)
+    assert keeping.names == ["volumes/107.json"]
+    assert ground.ops() == [("volumes/107", {"n": 107}, {"n": "edited"})]
+    # A file that comes to such a name later is looked at.
+    (ground.root / "edited").write_text('{"n": "later"}\n')
+    (ground.root / "edited").rename(ground.path(Key("volumes", "108")))
+    came("108")
+    recorder.round()
+    assert ground.ops()[1:] == [("volumes/108", {"n": 108}, {"n": "later"})]
 
 
 def test_the_recorder_waits_while_a_bulk_commit_is_published(
