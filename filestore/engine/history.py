@@ -13,7 +13,7 @@ from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from filestore.engine import record
-from filestore.engine.journal import Journal, bad_line
+from filestore.engine.journal import Journal
 from filestore.engine.state import unpack
 from filestore.errors import Corrupt
 
@@ -194,7 +194,7 @@ class History:
                 path = journal.path(number)
                 raise Corrupt(f"{path}: the journal segment has no good header", path=path)
             if segment.last < until - 1 or segment.gap > since:
-                raise bad_line(journal.path(number), segment.offset)
+                raise record.bad_line(journal.path(number), segment.offset)
             found.append((segment, until))
             until = min(until, segment.first)  # what a later segment counts again is void
             if segment.first <= since + 1:
@@ -248,7 +248,7 @@ def _documents(
                 return record.documents_after(line.payload, keys)
             except (ValueError, KeyError, TypeError):
                 break
-    raise bad_line(journal.path(place.segment), place.start)
+    raise record.bad_line(journal.path(place.segment), place.start)
 
 
 def _read(journal: Journal, place: _Place, key: Key) -> Commit:
@@ -260,4 +260,4 @@ def _read(journal: Journal, place: _Place, key: Key) -> Commit:
                 break
             if commit.revision == place.revision:
                 return commit
-    raise bad_line(journal.path(place.segment), place.start)
+    raise record.bad_line(journal.path(place.segment), place.start)

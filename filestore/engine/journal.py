@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from filestore.engine import record
 from filestore.engine.fs import SyncFailed, let_go, make_file, read_at, sync_folder, write_at
+from filestore.engine.news import News, Told
 from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import make_folder
 from filestore.errors import Corrupt
@@ -290,7 +291,7 @@ class Journal:
         Both are marks that the shared state has told.  Raises Corrupt when a
         line between them is bad, NotFoundError of the system when a segment is gone.
         """
-        for payload, mark, path, at in self.objects(start, end):
+        for payload, mark, path, at in self._objects(start, end):
             yield _commit(payload, path, at), mark
 
     def keys(self, start: Mark, end: Mark, most: int | None = None) -> set[Key]:
@@ -299,14 +300,14 @@ class Journal:
         Raises as :meth:`read`.
         """
         found: set[Key] = set()
-        for payload, _, path, at in self.objects(start, end):
+        for payload, _, path, at in self._objects(start, end):
             try:
                 for key in record.keys_in(payload):
                     found.add(key)
                     if len(found) == most:
                         return found
             except (ValueError, KeyError, TypeError) as error:
-                raise bad_line(path, at) from error
+                raise record.bad_line(path, at) from error
         return found
 
     def outlines(self, start: Mark, end: Mark) -> Iterator[record.Outline]:
@@ -314,14 +315,19 @@ class Journal:
 
         Raises as :meth:`read`, also while the ops are gone through.
         """
-        for payload, _, path, at in self.objects(start, end):
+        for payload, _, path, at in self._objects(start, end):
             try:
                 outline = record.outline(payload)
             except (ValueError, KeyError, TypeError) as error:
-                raise bad_line(path, at) from error
+                raise record.bad_line(path, at) from error
             yield outline._replace(ops=_good(outline.ops, path, at))
 
-    def objects(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
+    def news(self, start: Mark, end: Mark) -> News:
+        """The same, each parsed no further than somebody asks.  Raises as :meth:`read`."""
+        told = [Told(payload, path, at) for payload, _, path, at in self._objects(start, end)]
+        return News(told)
+
+    def _objects(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
         """The objects of those commits, with the mark after each, and where it stands.
 
         Raises as :meth:`read`.
@@ -359,11 +365,11 @@ class Journal:
                 if revision < expected:
                     continue
                 if revision > expected:
-                    raise bad_line(path, line.start)
+                    raise record.bad_line(path, line.start)
                 expected += 1
                 yield line.payload, Mark(revision, position(number, line.end)), path, line.start
             if expected < void:
-                raise bad_line(path, stop if number == last else self.size(number))
+                raise record.bad_line(path, stop if number == last else self.size(number))
             number, offset = number + 1, 0
 
     def _only_line(self, number: int, start: int, stop: int) -> record.Object | None:
@@ -527,23 +533,18 @@ def _good(ops: Iterable[T], path: str, at: int) -> Iterator[T]:
     try:
         yield from ops
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_line(path, at) from error
+        raise record.bad_line(path, at) from error
 
 
 def _revision(payload: record.Object, path: str, at: int) -> int:
     try:
         return record.revision_of(payload)
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_line(path, at) from error
+        raise record.bad_line(path, at) from error
 
 
 def _commit(payload: record.Object, path: str, at: int) -> Commit:
     try:
         return record.parse_commit(payload)[0]
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_line(path, at) from error
-
-
-def bad_line(path: str, at: int) -> Corrupt:
-    """The error of a journal that cannot be read on."""
-    return Corrupt(f"{path}: the journal is damaged at byte {at}", path=path)
+        raise record.bad_line(path, at) from error

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Final, overload
 
 from filestore.backend import Entry
 from filestore.engine import record
-from filestore.engine.journal import bad_line
-from filestore.engine.record import Outline
+from filestore.engine.record import Outline, bad_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from filestore.engine.journal import Journal
-    from filestore.engine.state import Mark
     from filestore.model import Commit, Key
 
 _FEW: Final = 8  # documents: what asks for one of more must not keep them all
@@ -104,11 +101,6 @@ class News(Sequence["Commit"]):
         if isinstance(index, slice):
             return News(self.told[index])
         return self.told[index].commit
-
-
-def read_news(journal: Journal, start: Mark, end: Mark) -> list[Told]:
-    """The commits between two marks.  Raises as :meth:`Journal.read`."""
-    return [Told(payload, path, at) for payload, _, path, at in journal.objects(start, end)]
 
 
 def outlines(commits: Sequence[Commit]) -> Iterator[Outline]:

@@ -31,8 +31,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from filestore.backend import Entry, one_by_one
 from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.listing import Listings
-from filestore.engine.news import News, Told, read_news
-from filestore.engine.record import outline_of
 from filestore.engine.state import COMMITTED, LAYOUTS, Mark
 from filestore.engine.tree import FileEntry, signature_of, storage_error
 from filestore.engine.written import Known, Written
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from filestore.backend import Unreadable
     from filestore.engine.feed import Feed
     from filestore.engine.ground import Ground
+    from filestore.engine.news import Told
     from filestore.engine.state import State
     from filestore.engine.tree import Swap
     from filestore.model import Commit, Edit
@@ -249,7 +248,7 @@ class Reads:
             if end.revision == self._seen:
                 return
             try:
-                news = read_news(self._ground.journal, self._at, end)
+                news = self._ground.journal.news(self._at, end)
             except (Corrupt, OSError) as error:
                 if self._at.revision < state.checkpoint.revision:
                     self._forget()  # others wrote more than is kept: the files tell it all
@@ -262,9 +261,8 @@ class Reads:
                 return
             published = state.published_revision
             # Observers first: nobody may read what they were not told of.
-            if self._observers:
-                self._tell(News(news))
-            for told in news:
+            self._tell(news)
+            for told in news.told:
                 if told.origin is Origin.EXTERNAL:
                     self._take_in_edits(told.ops)
                 else:
@@ -363,7 +361,7 @@ class Reads:
     def note_external(self, commit: Commit, at: Mark) -> None:
         """Take in a commit of edits that this handle has found; inside ``mutex``."""
         self._tell([commit])
-        self._take_in_edits(outline_of(commit).ops)
+        self._take_in_edits((op.key, op.before is not None, op.after) for op in commit.ops)
         self._at = at
         self._seen = at.revision
 
@@ -829,6 +827,4 @@ class Reads:
 def _value(key: tuple[str, str], pending: _Pending) -> Entry | None:
     """A document that may not be in its file yet.  Raises Corrupt."""
     value = pending[1]
-    if isinstance(value, Told):
-        return value.value(key)
-    return value
+    return value if value is None or isinstance(value, Entry) else value.value(key)

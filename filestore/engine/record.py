@@ -39,6 +39,7 @@ import orjson
 
 from filestore.codec import canonical_again, etag_of
 from filestore.engine.names import encode_collection, encode_id
+from filestore.errors import Corrupt
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
 if TYPE_CHECKING:
@@ -604,3 +605,8 @@ def _checked(raw: bytes, start: int, end: int, seed: int) -> bytes | None:
     except ValueError:
         return None
     return payload if crc32(payload, seed) == checksum else None
+
+
+def bad_line(path: str, at: int) -> Corrupt:
+    """The error of a journal that cannot be read on."""
+    return Corrupt(f"{path}: the journal is damaged at byte {at}", path=path)
