@@ -16,7 +16,6 @@ from filestore.importing import importing
 from filestore.joined import Joined
 from filestore.model import Edit, Key
 from filestore.query import Computed
-from filestore.subscription import Subscription, changes_of
 from filestore.transaction import Transaction
 from filestore.view import View
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from filestore.past import Past, PastGround
     from filestore.plan import Documents, Plan
     from filestore.problem import Problem
+    from filestore.subscription import Subscription
     from filestore.unrecorded import Unrecorded
 
 
@@ -306,6 +306,9 @@ class Store(Collections, Closing):
         store no longer keeps are left out: the first revision tells.  Raises HistoryGone where
         commits are dropped that follow one that was told already: begin again.
         """
+        with importing(ours=True):
+            from filestore.subscription import changes_of
+
         key = Key(collection, id) if collection is not None and id is not None else None
         return (
             change
@@ -329,6 +332,9 @@ class Store(Collections, Closing):
         raises goes to ``on_error``, by default :data:`threading.excepthook`, and the next change
         is delivered all the same.  Ends with the subscription's ``close()`` or the store's.
         """
+        with importing(ours=True):
+            from filestore.subscription import Subscription
+
         subscription = Subscription(
             self._backend,
             callback,

@@ -76,7 +76,7 @@ class Journal:
         self._tail_begun: float | None = None
 
     def path(self, number: int) -> str:
-        return f"{self._layout.journal}/{number:08d}.log"
+        return self._layout.segment(number)
 
     def numbers(self) -> list[int]:
         """The segments there are, in order."""

@@ -81,6 +81,10 @@ class Layout:
             self.fanout = fanout
             self.moves += 1
 
+    def segment(self, number: int) -> str:
+        """The file of a segment of the journal."""
+        return f"{self.journal}/{number:08d}.log"
+
     def folder(self, collection: str) -> str:
         """The folder of a collection.  Raises InvalidKey."""
         folder = self._folders.get(collection)

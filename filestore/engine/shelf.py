@@ -126,7 +126,7 @@ class Shelf:
             return None
         begin = max(0, offset - _TAIL_BYTES)
         try:
-            fd = fs.open(self._ground.journal.path(number), _READ)
+            fd = fs.open(self._ground.layout.segment(number), _READ)
         except OSError:
             return None
         try:

@@ -81,13 +81,7 @@ PEERS: Final[dict[str, Callable[..., Peer]]] = {
     "raw": Raw,
 }
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "filestore": (
-        "filestore.engine.files",
-        "filestore.store",
-        "filestore.codec.json",
-        "filelock",
-        "ctypes",
-    ),
+    "filestore": ("filestore.engine.files", "filestore.store", "filestore.codec.json"),
     "sqlite": ("sqlite3", "orjson"),
     "lmdb": ("lmdb", "orjson"),
     "diskcache": ("diskcache",),
@@ -96,7 +90,15 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cinderlib": ("cinderlib", "cinderlib.tests.unit.utils"),
     "raw": ("orjson",),
 }
-"""What opening a peer imports."""
+"""What opening a peer imports, and getting a document of it."""
+FINDING: Final[dict[str, tuple[str, ...]]] = {
+    "filestore": ("filestore.engine.shelf", "filestore.index"),
+}
+"""What finding documents imports beside."""
+WORKING: Final[dict[str, tuple[str, ...]]] = {
+    "filestore": ("filestore.engine.works", "filelock", "ctypes"),
+}
+"""What writing imports beside, or keeping watch."""
 LIBRARIES: Final = {"lmdb": "lmdb", "diskcache": "diskcache", "tinydb": "tinydb"}
 LARGEST: Final = {
     "tinydb": 1_000,

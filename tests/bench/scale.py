@@ -36,6 +36,7 @@ class Run:
         self.data = data
         self.options = options
         self.machine = machine(data)
+        self.environment = _environment(data)
         self.results: dict[int, dict[str, dict[str, list[float]]]] = {}
 
     def measure(self, peers: list[str], sizes: list[int], rounds: int) -> None:
@@ -93,6 +94,9 @@ class Run:
         self._note(count, peer, figures)
 
     def _cold(self, peer: str, count: int, turn: int) -> Figures:
+        for phase in ("null", "cold_get", "cold_find"):
+            if peer != "raw" or phase != "cold_find":
+                self._phase(phase, peer, count, turn)  # leaves bytecode, and warm pages
         opened: dict[str, list[float]] = {"cold_get": [], "cold_find": []}
         whole, nothing = [], []
         for _ in range(self.options.repeats):
@@ -118,7 +122,7 @@ class Run:
         commands = [
             self._command("writer", peer, count, turn, slot=many + slot) for slot in range(many)
         ]
-        told = together(commands, peer)
+        told = together(commands, peer, self.environment)
         if told is None:
             return {}
         return {
@@ -133,12 +137,17 @@ class Run:
                 self._command("writer", peer, count, turn, slot=1),
             ],
             peer,
+            self.environment,
         )
         return {} if told is None else {"beside": told[0]["rate"]}
 
     def _phase(self, phase: str, peer: str, count: int, turn: int) -> Figures:
         done = subprocess.run(
-            self._command(phase, peer, count, turn), cwd=ROOT, capture_output=True, text=True
+            self._command(phase, peer, count, turn),
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no word"]
@@ -163,11 +172,25 @@ class Run:
             rows.setdefault(what, []).append(value)
 
 
-def together(commands: list[list[str]], peer: str) -> list[Figures] | None:
+def _environment(data: Path) -> dict[str, str]:
+    """For processes whose modules are compiled once, as installed ones are.
+
+    In a cache of the run's own, whatever the surroundings say.
+    """
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str((data / "bytecode").resolve())}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
+def together(
+    commands: list[list[str]], peer: str, environment: dict[str, str]
+) -> list[Figures] | None:
     """Run processes that begin at the same moment; None if one fails."""
     pipe = subprocess.PIPE
     processes = [
-        subprocess.Popen(each, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        subprocess.Popen(
+            each, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
         for each in commands
     ]
     try:

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tests.bench.handmade import Raw
-from tests.bench.peers import MODULES, PEERS, SCANNING, VOLUMES_ONLY
+from tests.bench.peers import FINDING, MODULES, PEERS, SCANNING, VOLUMES_ONLY, WORKING
 from tests.bench.population import HOSTS, Resource, fresh, host, resource, resources, volumes
 
 if TYPE_CHECKING:
@@ -77,10 +77,12 @@ def null(_: Work) -> Figures:
 
 
 def cold_get(work: Work) -> Figures:
+    _import(MODULES[work.name])
     return _cold(work, lambda peer, one: peer.get("volumes", one.id))
 
 
 def cold_find(work: Work) -> Figures:
+    _import((*MODULES[work.name], *FINDING.get(work.name, ())))
     return _cold(
         work, lambda peer, one: peer.find("volumes", "display_name", one.document["display_name"])
     )
@@ -88,7 +90,6 @@ def cold_find(work: Work) -> Figures:
 
 def _cold(work: Work, act: Callable[[Peer, Resource], object]) -> Figures:
     one = resource(work.some(1)[0])
-    _import(work)
     begin = time.perf_counter()
     peer = work.open()
     found = act(peer, one)
@@ -102,9 +103,9 @@ def _has_generation(found: object) -> bool:
     return "generation-" in repr(found)
 
 
-def _import(work: Work) -> None:
-    """Load what the peer needs, as a program that runs has."""
-    for module in MODULES[work.name]:
+def _import(modules: Iterable[str]) -> None:
+    """Load what the peer is about to need, as a program that runs has."""
+    for module in modules:
         importlib.import_module(module)
 
 
@@ -200,7 +201,8 @@ def _mark(work: Work, step: int) -> str:
 
 def memory(work: Work) -> Figures:
     """Bytes beyond what the libraries take."""
-    _import(work)
+    for modules in (MODULES, FINDING, WORKING):
+        _import(modules.get(work.name, ()))
     one = resource(0)
     gc.collect()
     before = _resident()

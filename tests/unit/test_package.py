@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import filestore
+from tests.bench.peers import FINDING, MODULES
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -78,6 +79,72 @@ def test_a_store_in_memory_needs_no_slow_library() -> None:
         f"print([name for name in {LATE!r} if name in sys.modules])\n"
     )
     assert python(code) == "[]\n"
+
+
+HEAVY = (
+    "ctypes",
+    "filelock",
+    "logging",
+    "socket",
+    "subprocess",
+    "watchdog",
+    "filestore.change",
+    "filestore.codec.yaml",
+    "filestore.diff",
+    "filestore.engine.commit",
+    "filestore.engine.creation",
+    "filestore.engine.feed",
+    "filestore.engine.journal",
+    "filestore.engine.record",
+    "filestore.engine.recorder",
+    "filestore.engine.recovery",
+    "filestore.engine.shelf",
+    "filestore.engine.watcher",
+    "filestore.engine.works",
+    "filestore.index",
+    "filestore.merge",
+    "filestore.plan",
+    "filestore.problem",
+    "filestore.resources",
+)
+
+
+def test_a_get_in_an_orderly_store_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    with filestore.open(tmp_path) as store:
+        store["volumes"]["a"] = {"size": 1}
+    code = (
+        "import sys, filestore\n"
+        "from filestore.engine import lookout\n"
+        "lookout.START_SECONDS = 3600  # however slowly this runs\n"
+        f"with filestore.open({str(tmp_path)!r}) as store:\n"
+        "    assert store['volumes']['a'] == {'size': 1}\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    assert python(code) == "[]\n"
+
+
+def test_what_the_benchmark_of_cold_starts_loads_beforehand_is_all_that_is_loaded(
+    tmp_path: Path,
+) -> None:
+    with filestore.open(tmp_path) as store:
+        store["volumes"].update({f"v{n}": {"name": f"n{n}"} for n in range(1500)})
+        store["volumes"].find(name="n7")
+    code = (
+        "import sys, importlib, filestore\n"
+        "from filestore.engine import lookout\n"
+        "lookout.START_SECONDS = 3600  # however slowly this runs\n"
+        f"for name in {MODULES['filestore']!r}: importlib.import_module(name)\n"
+        "before = {*sys.modules}\n"
+        f"with filestore.open({str(tmp_path)!r}) as store:\n"
+        "    store['volumes']['v7']\n"
+        "    print(sorted({*sys.modules} - before))\n"
+        f"for name in {FINDING['filestore']!r}: importlib.import_module(name)\n"
+        "before = {*sys.modules}\n"
+        f"with filestore.open({str(tmp_path)!r}) as store:\n"
+        "    assert len(store['volumes'].find(name='n7')) == 1\n"
+        "    print(sorted({*sys.modules} - before))\n"
+    )
+    assert python(code).splitlines() == ["[]", "[]"]
 
 
 def test_all_names_exist_and_are_there_once() -> None:
