@@ -305,13 +305,15 @@ class Committer:
         # Let go of one by one: events of thousands of files take memory meanwhile.
         waiting = list(reversed(swaps.values()))
         swaps.clear()
-        many = len(waiting) > _BULK
+        many, alone = len(waiting) > _BULK, len(waiting) == 1
         try:
             reads.publishing_many = many
             while waiting:
                 swap = waiting[-1]
                 left, ours = tree.swap_in(swap)
                 entry = tree.settle(swap, ours=ours)
+                if alone and entry is not None and not entry.racy:
+                    state.set_file(mark.revision, entry.signature)
                 reads.published(swap.key, mark.revision, entry, keep=not many)
                 if left is not None:
                     if ours:

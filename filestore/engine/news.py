@@ -17,7 +17,7 @@ from filestore.engine.record import Outline, bad_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from filestore.model import Commit, Key
+    from filestore.model import Commit, Etag, Key
 
 _FEW: Final = 8  # documents: what asks for one of more must not keep them all
 _BAD: Final = (ValueError, KeyError, TypeError)
@@ -66,6 +66,21 @@ class Told:
                 raise bad_line(self._path, self._at) from error
             self._payload = None
         return commit
+
+    def only_document(self) -> tuple[bytes, Etag] | None:
+        """What it made of the document that it changed, if that was one, and its etag.
+
+        None where that is not quickly told.
+        """
+        payload, commit = self._payload, self._commit  # in this order, as above
+        after = self.ops[0][2] if len(self.ops) == 1 else None
+        if not isinstance(after, str):
+            return None
+        if commit is not None:
+            data = commit.ops[0].after
+        else:
+            data = None if payload is None else record.only_document(payload, after)
+        return None if data is None else (data, after)
 
     def values(self) -> Iterator[tuple[Key, Entry | Told | None]]:
         """What it made of each document, or who will tell; None for a delete."""

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from filestore.backend import Entry, one_by_one
 from filestore.engine.cache import DEFAULT_BYTES, Cache
 from filestore.engine.listing import Listings
-from filestore.engine.state import COMMITTED, LAYOUTS, Mark
+from filestore.engine.state import COMMITTED, FILES, LAYOUTS, Mark
 from filestore.engine.tree import FileEntry, signature_of, storage_error
 from filestore.engine.written import Known, Written
 from filestore.errors import Closed, Corrupt, FilestoreError, StorageError
@@ -87,6 +87,7 @@ class Reads:
         "_seen",
         "_settled",
         "_state",
+        "_told",
         "_unheard",
         "_words",
         "asleep",
@@ -109,6 +110,8 @@ class Reads:
         self.publishing_many = False  # whether a bulk commit of this handle gets its files
         self._listings = Listings()  # inside ``mutex``
         self._pending: dict[tuple[str, str], _Pending] = {}
+        # The last commits of others, by the document that they changed: of those in memory.
+        self._told: dict[tuple[str, str], Told] = {}
         self._observers: list[Callable[[Sequence[Commit] | None], None]] = []
         self.mutex = threading.RLock()
         self._words: MutableSequence[int] | memoryview = [_NOT_SEEN] * (COMMITTED + 1)
@@ -163,6 +166,7 @@ class Reads:
             self.written.clear()
             self._listings.clear()
             self._pending.clear()
+            self._told.clear()
             self._at = state.published
             self._seen = self._at.revision
             self._words = state.words
@@ -187,6 +191,7 @@ class Reads:
         self._at = found.end
         self._listings.clear()
         self._pending.clear()
+        self._told.clear()
         for want in recovery.wanted(found.commits):
             try:
                 step, _ = recover.lacking(ground, want, rebooted=True)
@@ -313,10 +318,14 @@ class Reads:
     def _take_in(self, told: Told, published: int) -> None:
         """Forget what another's commit has changed; keep what may not be in its file yet."""
         entries, pending, revision = self._entries, self._pending, told.revision
-        committed = self._listings.committed
+        committed, last = self._listings.committed, self._told
         for key, _, after in told.ops:
+            if key in entries or key in last:
+                last[key] = told
             entries.drop(key)
             committed(*key, there=after is not None)
+        while len(last) > FILES:
+            del last[next(iter(last))]
         if revision > published:
             pending.update((key, (revision, value)) for key, value in told.values())
         elif pending:
@@ -551,7 +560,8 @@ class Reads:
             layout = self._ground.layout
             moves = layout.moves
             try:
-                loaded = self._ground.tree.load(named, layout.path(named))
+                path = layout.path(named)
+                loaded = self._as_told(key, path) or self._ground.tree.load(named, path)
             except Corrupt:
                 if self._follow() != moves:
                     continue
@@ -577,6 +587,32 @@ class Reads:
                         self.remember(named, loaded)
                     return loaded
             self.catch_up()
+
+    def _as_told(self, key: tuple[str, str], path: str) -> FileEntry | None:
+        """A document as somebody has just committed it, if its file is as he left it.
+
+        Nothing is read: for a document that was in memory before, so no link led to it.
+        """
+        if not self._told:
+            return None
+        with self.mutex:  # others may be making room
+            state, told = self._state, self._told.pop(key, None)
+        if state is None or told is None:
+            return None
+        signature = state.file(told.revision)
+        found = None if signature is None else told.only_document()
+        if signature is None or found is None:
+            return None
+        try:
+            status = self._lstat(path)
+        except OSError:
+            return None
+        if signature_of(status) != signature:
+            return None
+        data, etag = found
+        entry = FileEntry(data, path, signature, racy=False, etag=etag)
+        entry.linked = status.st_nlink > 1
+        return entry
 
     def holds(self, edit: Edit) -> bool:
         """Whether an edit changes nothing, as far as can be told without the write lock.
@@ -821,6 +857,7 @@ class Reads:
             self.written.clear()
             self._listings.clear()
             self._pending.clear()
+            self._told.clear()
             self._observers = []
 
 

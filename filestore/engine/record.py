@@ -64,6 +64,8 @@ _BEGUN: Final = re.compile(
 _HEAD: Final = re.compile(rb'\{"collection":("(?:[^"\\]|\\.)*","id":"(?:[^"\\]|\\.)*"),"before":')
 _OP: Final = b'{"collection":'
 _OPS: Final = b',"ops":['
+_DOCUMENT: Final = b',"document":'
+_PLACES: Final = 4
 _TEXT: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _PLAIN: Final = re.compile(
     rb'\{"revision":(\d{1,18}),"synced":\d{1,18},"time":(\d+(?:\.\d+)?),"actor":(?:null|%b),'
@@ -528,6 +530,23 @@ def documents_after(payload: Object, keys: Container[tuple[str, str]]) -> dict[K
         for op in _fields_in(payload)[1]
         if (op["collection"], op["id"]) in keys
     }
+
+
+def only_document(payload: bytes, etag: Etag) -> bytes | None:
+    """What a commit of one document made of it, without parsing it; None where it is not found.
+
+    The etag proves it.
+    """
+    end = len(payload) - len(b"}]}")
+    at = end
+    for _ in range(_PLACES):  # a document may have such a field itself
+        at = payload.rfind(_DOCUMENT, 0, at)
+        if at < 0:
+            break
+        data = payload[at + len(_DOCUMENT) : end]
+        if etag_of(data) == etag:
+            return data
+    return None
 
 
 def _key(collection: str, id: str) -> Key:

@@ -21,12 +21,16 @@ Words of 64 bits, in the machine's byte order:
     36-39   published: two slots
     40      edits are to be looked for: asked when
     41      and recorded that were made until when
+    48-87   files that commits of one document got: eight slots of (revision,
+            modified, changed, inode, size), times in nanoseconds
 
 A *position* is ``segment << 40 | offset``.  Revision r goes to slot r % 2, and
 the word moves in steps of one, so a reader who finds the word at r before and after
 has read slot r % 2 whole: it is written again only when the word has moved on.
 The published mark moves by any number of revisions at once, so a word of its
 own tells the slot: the writer that dies in between has touched the other one.
+What file revision r got is in slot r % 8, if the first word there says r
+before and after; it is 0 while the others are written.
 """
 
 from __future__ import annotations
@@ -64,6 +68,11 @@ _ASKED: Final = 40
 _ANSWERED: Final = 41
 _COMMITTED_SLOTS: Final = 32
 _PUBLISHED_SLOTS: Final = 36
+_FILES: Final = 48
+FILES: Final = 8
+"""For how many revisions it is known which file they got."""
+
+_FILE_WORDS: Final = 5
 
 
 class Flag(IntFlag):
@@ -181,12 +190,32 @@ class State:
         words[5] = self._store
         words[_FLAGS] = 0
         words[_NAMES] = 0
+        for revision in range(FILES):
+            words[_FILES + _FILE_WORDS * revision] = 0
         words[_HEARD] = words[_ASKED] = words[_ANSWERED] = 0  # the clock begins anew with each boot
         self.set_checkpoint(checkpoint)
         self.set_committed(committed)
         self.set_published(committed)
         words[_SYNCED] = committed.revision
         words[0] = _MAGIC
+
+    def set_file(self, revision: int, signature: tuple[int, int, int, int]) -> None:
+        """Tell which file a commit of one document got: all that changes it changes this.
+
+        Before the commit is told to be published.
+        """
+        words, at = self.words, _FILES + _FILE_WORDS * (revision % FILES)
+        words[at] = 0
+        words[at + 1], words[at + 2], words[at + 3], words[at + 4] = signature
+        words[at] = revision
+
+    def file(self, revision: int) -> tuple[int, int, int, int] | None:
+        """Which file a commit of one document got; None where that is not known."""
+        words, at = self.words, _FILES + _FILE_WORDS * (revision % FILES)
+        if words[at] != revision:
+            return None
+        signature = words[at + 1], words[at + 2], words[at + 3], words[at + 4]
+        return signature if words[at] == revision else None
 
     @property
     def generation(self) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filestore.codec import Codec
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
-    from filestore.model import Key
+    from filestore.model import Etag, Key
 
 _LINKS: Final = frozenset({errno.ELOOP, errno.EMLINK})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -60,10 +60,16 @@ class FileEntry(Entry):
     __slots__ = ("era", "linked", "path", "racy", "signature", "used")
 
     def __init__(
-        self, data: bytes, path: str, signature: Signature = _NO_FILE, *, racy: bool = True
+        self,
+        data: bytes,
+        path: str,
+        signature: Signature = _NO_FILE,
+        *,
+        racy: bool = True,
+        etag: Etag | None = None,
     ) -> None:
         self.data = data
-        self._etag = None
+        self._etag = etag
         self.path = path
         self.signature = signature
         self.racy = racy

@@ -116,6 +116,30 @@ def test_an_object_read_in_pieces_says_what_it_says_as_a_whole(
         ]
 
 
+@given(st.none() | DOCUMENTS, DOCUMENTS)
+def test_the_only_document_of_a_commit_is_found_by_its_etag(
+    was: dict[str, Any] | None, after: dict[str, Any]
+) -> None:
+    data = canonical(after)
+    made = Commit(7, 1.5, None, None, Origin.LOCAL, (Op(Key("v", "v"), _bytes(was), data),))
+    payload = record.commit_payload(made, record.etags(made), 6)
+    assert isinstance(payload, bytes)
+    assert record.only_document(payload, etag_of(data)) == data
+    assert record.only_document(payload, etag_of(data + b" ")) is None
+
+
+def test_a_document_with_such_fields_itself_is_found_or_not_but_never_another() -> None:
+    for depth in range(8):
+        after: dict[str, Any] = {}
+        for _ in range(depth):
+            after = {"a": 1, "document": after}
+        data = canonical(after)
+        made = Commit(7, 1.5, None, None, Origin.LOCAL, (Op(Key("v", "v"), data, data),))
+        payload = record.commit_payload(made, record.etags(made), 6)
+        assert isinstance(payload, bytes)
+        assert record.only_document(payload, etag_of(data)) in ({data} if depth < 4 else {None})
+
+
 @pytest.mark.parametrize(
     "payload",
     [

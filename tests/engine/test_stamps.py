@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filestore.codec import canonical
+from filestore.codec import canonical, etag_of
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
 from filestore.engine.stamps import Stamps
+from filestore.engine.state import FILES
 from filestore.errors import Conflict
 from filestore.model import Edit, Key
 from tests.engine.reading import keys_read
@@ -195,3 +196,127 @@ def test_what_was_just_published_is_not_read_again(
         backend.apply([Edit(A, canonical({"n": n}))])
         assert read(backend) == canonical({"n": n})
     assert bool(read_again) is not backend._ground.tree._stamps.fine  # older systems have to look
+
+
+# --- what other handles know of files that a commit got
+
+
+def replace(backend: FileBackend, n: int) -> None:
+    """Commit whatever was there before."""
+    backend.apply([Edit(A, lambda _: canonical({"n": n}))])
+
+
+@pytest.fixture
+def other(backend: FileBackend, tmp_path: Path) -> Iterator[FileBackend]:
+    with closing(FileBackend(tmp_path / "store", background=False)) as other:
+        assert read(other) == canonical({"n": 179})
+        yield other
+
+
+def test_what_another_handle_has_just_published_is_not_read(
+    backend: FileBackend, other: FileBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_read = keys_read(other, monkeypatch)
+    for n in range(200, 220):
+        backend.apply([Edit(A, canonical({"n": n}))])
+        if n % 3 == 0:
+            backend.apply([Edit(A, canonical({"document": {"document": {}}, "n": n}))])
+            backend.apply([Edit(A, canonical({"n": n}))])
+        entry = other.get(A)
+        assert entry is not None
+        assert entry.data == canonical({"n": n})
+        assert entry.etag == etag_of(canonical({"n": n}))
+    assert bool(files_read) is not backend._ground.tree._stamps.fine
+
+
+def test_what_observers_have_parsed_is_not_read_either(
+    backend: FileBackend, other: FileBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = other.subscribe(lambda commits: [*(commits or ())] and None)
+    files_read = keys_read(other, monkeypatch)
+    for n in range(200, 205):
+        backend.apply([Edit(A, canonical({"n": n}))])
+        assert read(other) == canonical({"n": n})
+    assert bool(files_read) is not backend._ground.tree._stamps.fine
+    end()
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_another_handle_notices_an_edit_in_place_right_after_a_commit(
+    backend: FileBackend, other: FileBackend, tmp_path: Path, looked: bool
+) -> None:
+    for n in range(200, 300, 2):
+        replace(backend, n)
+        if looked:
+            assert read(other) == canonical({"n": n})
+        _overwrite(tmp_path / "store/volumes/a.json", pretty(n + 1))
+        assert read(other) == canonical({"n": n + 1})
+
+
+def test_another_handle_notices_a_file_that_takes_the_place_of_the_committed_one(
+    backend: FileBackend, other: FileBackend, tmp_path: Path
+) -> None:
+    for n in range(200, 300, 2):
+        replace(backend, n)
+        (tmp_path / "new").write_bytes(pretty(n + 1))
+        (tmp_path / "new").rename(tmp_path / "store/volumes/a.json")
+        assert read(other) == canonical({"n": n + 1})
+    replace(backend, 400)
+    (tmp_path / "store/volumes/a.json").unlink()
+    assert other.get(A) is None
+
+
+def test_another_handle_notices_an_edit_before_the_commit_has_returned(
+    backend: FileBackend, other: FileBackend, fs: Editing
+) -> None:
+    for n in range(200, 300, 2):
+        fs.edit = pretty(n + 1)
+        replace(backend, n)
+        assert fs.edit is None
+        assert read(other) == canonical({"n": n + 1})
+
+
+def test_another_handle_notices_an_edit_in_the_tick_of_a_commit_where_stamps_are_coarse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = Editing()
+    monkeypatch.setattr(fs, "mounts", Mounted("ext3").mounts)
+    with (
+        closing(FileBackend(tmp_path / "store", fs=fs, background=False)) as backend,
+        closing(FileBackend(tmp_path / "store", background=False)) as other,
+    ):
+        backend.apply([Edit(A, canonical({"n": 100}))])
+        assert read(other) == canonical({"n": 100})
+        fs.edit, fs.same_tick = pretty(201), True
+        backend.apply([Edit(A, canonical({"n": 200}))])
+        assert fs.edit is None
+        assert read(other) == canonical({"n": 201})
+
+
+@pytest.mark.parametrize("many", [FILES - 1, FILES, FILES + 1, 3 * FILES])
+def test_of_many_commits_each_document_is_read_as_it_is(
+    backend: FileBackend, other: FileBackend, many: int
+) -> None:
+    keys = [Key("volumes", str(number)) for number in range(many)]
+    for turn in range(3):
+        for number, key in enumerate(keys):
+            backend.apply([Edit(key, canonical({"n": [turn, number]}))])
+        for number, key in enumerate(keys):
+            entry = other.get(key)
+            assert entry is not None
+            assert entry.data == canonical({"n": [turn, number]})
+
+
+def test_a_file_is_known_of_its_own_revision_alone_until_the_state_is_made_anew(
+    backend: FileBackend,
+) -> None:
+    state = backend._ground.state
+    assert state is not None
+    for revision in range(1000, 1000 + FILES):
+        state.set_file(revision, (revision, 2**63, 2**64 - 1, 7))
+    for revision in range(1000, 1000 + FILES):
+        assert state.file(revision) == (revision, 2**63, 2**64 - 1, 7)
+        assert state.file(revision - FILES) is None
+        assert state.file(revision + FILES) is None
+    state.rebuild(state.committed, state.checkpoint)
+    assert [state.file(revision) for revision in range(1000, 1000 + FILES)] == [None] * FILES
