@@ -5,37 +5,62 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from filestore import __version__
-from filestore.cli.comparing import apply, diff
-from filestore.cli.conflicts import conflicts, resolve
-from filestore.cli.demo import demo
-from filestore.cli.editing import edit
 from filestore.cli.exits import Exit, exit_of, table
-from filestore.cli.git import git
-from filestore.cli.history import blame, log, show
-from filestore.cli.mending import check, repair, reshard
-from filestore.cli.migrating import migrate
-from filestore.cli.reading import get, ls, stats
 from filestore.cli.screen import complain
 from filestore.cli.target import General, place
-from filestore.cli.undoing import restore, undo
-from filestore.cli.writing import init, put, rm
 from filestore.errors import FilestoreError
 
 if TYPE_CHECKING:
-    from click import Context
+    from click import Command, Context
+
+
+COMMANDS: Final = {
+    "demo": "demo",
+    "init": "writing",
+    "ls": "reading",
+    "get": "reading",
+    "put": "writing",
+    "edit": "editing",
+    "rm": "writing",
+    "log": "history",
+    "show": "history",
+    "blame": "history",
+    "diff": "comparing",
+    "undo": "undoing",
+    "restore": "undoing",
+    "apply": "comparing",
+    "check": "mending",
+    "repair": "mending",
+    "stats": "reading",
+    "reshard": "mending",
+    "migrate": "migrating",
+    "git": "git",
+    "conflicts": "conflicts",
+    "resolve": "conflicts",
+}
+"""The commands in the order of a first acquaintance, and the modules they are in."""
 
 
 class Program(click.Group):
     """The group; whatever a command raises ends in one line and an exit code."""
 
     def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        """The commands in the order of a first acquaintance."""
-        return list(self.commands)
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002  (as above)
+        """The command; its module is imported now, for a process runs but one of them."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: Command = getattr(import_module(f"filestore.cli.{module}"), cmd_name)
+        return command
 
     def invoke(self, ctx: Context) -> Any:
         """Run the command; output is flushed here, where a failure can still be told."""
@@ -143,30 +168,3 @@ def program(ctx: Context, store: str | None, lock_timeout: float) -> None:
     database.  To see one at work, run: filestore demo
     """
     ctx.obj = General(store, lock_timeout)
-
-
-for command in (
-    demo,
-    init,
-    ls,
-    get,
-    put,
-    edit,
-    rm,
-    log,
-    show,
-    blame,
-    diff,
-    undo,
-    restore,
-    apply,
-    check,
-    repair,
-    stats,
-    reshard,
-    migrate,
-    git,
-    conflicts,
-    resolve,
-):
-    program.add_command(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -210,6 +209,8 @@ def _nearest(folder: str) -> str:
 
 
 def user() -> str | None:
+    import getpass  # only writers tell who they are
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in some containers

@@ -13,7 +13,7 @@ import pytest
 
 import filestore
 from filestore.cli.exits import MEANING, Exit, exit_of
-from filestore.cli.program import program
+from filestore.cli.program import COMMANDS
 from filestore.engine.fs import FileSystem
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-7][;m]")
@@ -261,7 +261,7 @@ def test_every_error_has_an_exit_code_and_every_code_is_explained(cli):
 def test_every_command_has_help(cli):
     listed = re.findall(r"^  (\w+)  +\S", cli("--help").out.split("Commands:")[1], re.MULTILINE)
     assert listed[:7] == ["demo", "init", "ls", "get", "put", "edit", "rm"]  # as one meets them
-    assert listed == list(program.commands)
+    assert listed == list(COMMANDS)
     assert "..." not in cli("--help").out.replace("[ARGS]...", ""), (
         "a command's first sentence fits into the list"
     )
