@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from filestore.codec import etag_of
 from filestore.errors import Corrupt, StorageError
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,8 +42,15 @@ class Entry:
     def etag(self) -> Etag:
         """The hash of the canonical bytes, computed once when asked for."""
         if self._etag is None:
-            self._etag = etag_of(self.data)
+            self._etag = _hash(self.data)
         return self._etag
+
+
+def _hash(data: bytes) -> Etag:
+    with importing(ours=True):  # not for those who only look
+        from filestore.codec.etag import etag_of
+
+    return etag_of(data)
 
 
 class Indexing(Protocol):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from filestore.codec import canonical, decode, etag_of
+from filestore.codec import canonical, decode
+from filestore.codec.etag import etag_of
 from filestore.comparison import pairs
 from filestore.diff import diff
 from filestore.errors import InvalidDocument, UnsupportedFormat

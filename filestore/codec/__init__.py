@@ -1,6 +1,6 @@
 """Documents as bytes: canonical bytes inside the program, JSON or YAML in files.  No I/O."""
 
-from filestore.codec.canonical_form import canonical, canonical_again, decode, etag_of
+from filestore.codec.canonical_form import canonical, canonical_again, decode
 from filestore.codec.codec import Codec, UnknownCodec, codec_named
 from filestore.codec.limits import MAX_BYTES, MAX_DEPTH, check_remarks
 
@@ -14,5 +14,4 @@ __all__ = [
     "check_remarks",
     "codec_named",
     "decode",
-    "etag_of",
 ]

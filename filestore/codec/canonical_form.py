@@ -11,20 +11,19 @@ F1: reading what was written gives the value that was written, for every documen
 from __future__ import annotations
 
 import marshal
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from filestore.codec import floats
 from filestore.codec.limits import MAX_BYTES, MAX_DEPTH
-from filestore.codec.refusal import refuse
 from filestore.errors import InvalidDocument
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from filestore.model import Document, Etag
+    from filestore.model import Document
 
 _PLAIN: Final = (
     orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -78,11 +77,6 @@ def canonical_again(document: object) -> bytes:
         ):
             return _kept(data)
     return _slowly(document)
-
-
-def etag_of(data: bytes) -> Etag:
-    """The etag of canonical bytes: the same in every codec and on every ground."""
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def pretty(data: bytes) -> bytes:
@@ -160,6 +154,9 @@ def _is_deep(document: Document) -> bool:
 
 def _slowly(document: object) -> bytes:
     """Say what is wrong with the document; its bytes if it is only close to a limit of Python."""
+    with importing(ours=True):  # a process that meets no such value has no use for it
+        from filestore.codec.refusal import refuse
+
     refuse(document)
     data = orjson.dumps(document, option=_PLAIN)
     if len(data) > MAX_BYTES:

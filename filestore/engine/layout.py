@@ -13,7 +13,6 @@ How an id becomes a file name is in :mod:`filestore.engine.names` (N1).
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -271,7 +270,9 @@ def folder_mode(file_mode: int) -> int:
 
 
 def _shard(id: str, levels: int) -> str:
-    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=levels)
+    from hashlib import blake2b  # takes 3 ms to import, and a flat store needs none
+
+    digest = blake2b(id.encode("utf-8", "surrogatepass"), digest_size=levels)
     return "/".join(f"@{byte:02x}" for byte in digest.digest())
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from filestore.codec import etag_of
+from filestore.codec.etag import etag_of
 from filestore.engine.catalog import START, UNSEEN, Catalog, Point, Table, store_hash
 from filestore.engine.fs import coarse_time_ns
 from filestore.engine.news import outlines

@@ -37,7 +37,8 @@ from zlib import crc32
 
 import orjson
 
-from filestore.codec import canonical_again, etag_of
+from filestore.codec import canonical_again
+from filestore.codec.etag import etag_of
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Corrupt
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filestore.codec import etag_of
+from filestore.codec.etag import etag_of
 from filestore.engine import record
 from filestore.engine.journal import SEGMENT_MIN
 from filestore.engine.state import Mark, position, unpack

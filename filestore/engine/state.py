@@ -10,7 +10,7 @@ Words of 64 bits, in the machine's byte order:
     0       magic and version            10  checkpointed revision
     1, 2    boot id                      11  position of the checkpoint
     3, 4    inode and device of itself   12  flags
-    5       hash of the store's id       13  generation: rebuilt how often
+    5       store's id                   13  generation: rebuilt how often
     6       layouts: how often documents moved to another fan-out
     8       committed revision: the word 14  synced revision
     9       which slot of published      15  whether the names are synced
@@ -24,6 +24,9 @@ Words of 64 bits, in the machine's byte order:
     48-87   files that commits of one document got: eight slots of (revision,
             modified, changed, inode, size), times in nanoseconds
 
+Ids of boots and stores are numbers of 128 bits, of which one word has the upper half: what a
+UUID says, or the hash of any other text.
+
 A *position* is ``segment << 40 | offset``.  Revision r goes to slot r % 2, and
 the word moves in steps of one, so a reader who finds the word at r before and after
 has read slot r % 2 whole: it is written again only when the word has moved on.
@@ -35,7 +38,6 @@ before and after; it is 0 while the others are written.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from enum import IntFlag
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from filestore.engine.layout import Layout
 
 SIZE: Final = 4096
-_MAGIC: Final = 0x0001_6574_6174_7366  # "fstate", version 1
+_MAGIC: Final = 0x0002_6574_6174_7366  # "fstate", version 2
 _OFFSET_BITS: Final = 40
 LAYOUTS: Final = 6
 COMMITTED: Final = 8
@@ -117,8 +119,8 @@ class State:
     ) -> None:
         self._mapped = mapped
         self._file = inode, device = file
-        self._boot = _hash_words(boot)
-        self._store = _hash_words(store_id)[0]
+        self._boot = _words_of(boot)
+        self._store = _words_of(store_id)[0]
         identity = _MAGIC, *self._boot, inode & _WORD, device & _WORD, self._store
         self._identity = struct.pack("@6Q", *identity)
         self.words = mapped.words
@@ -366,8 +368,16 @@ class State:
 
 
 _WORD: Final = (1 << 64) - 1
+_UUID_DIGITS: Final = 32
+_HEX: Final = frozenset("0123456789abcdef")
 
 
-def _hash_words(text: str) -> tuple[int, int]:
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+def _words_of(id: str) -> tuple[int, int]:
+    digits = id.replace("-", "")
+    if len(digits) == _UUID_DIGITS and _HEX.issuperset(digits):
+        number = int(digits, 16)
+    else:
+        from hashlib import blake2b  # takes 3 ms to import, and most ids are UUIDs
+
+        number = int.from_bytes(blake2b(id.encode(), digest_size=16).digest(), "big")
+    return number >> 64, number & _WORD

@@ -16,7 +16,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from filestore.backend import Entry
-from filestore.codec import MAX_BYTES, etag_of
+from filestore.codec import MAX_BYTES
 from filestore.engine.fs import coarse_time_ns, let_go, read_at, write_at
 from filestore.engine.stamps import Stamps
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
@@ -522,7 +522,7 @@ class Tree:
         known = os.path.basename(tmp).split(".")[1:3]
         try:
             raw = self.read(tmp, None)
-            return raw is not None and etag_of(self.codec.parse(raw.data)) not in known
+            return raw is not None and Entry(self.codec.parse(raw.data)).etag not in known
         except Corrupt:
             return not torn
 

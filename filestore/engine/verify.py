@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filestore.codec import etag_of
+from filestore.codec.etag import etag_of
 from filestore.collector import paused
 from filestore.engine.catalog import UNSEEN
 from filestore.engine.tree import signature_of

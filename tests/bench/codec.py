@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import orjson
 import yaml
 
-from filestore.codec import canonical, codec_named, decode, etag_of
+from filestore.codec import canonical, codec_named, decode
+from filestore.codec.etag import etag_of
 from filestore.diff import diff
 from filestore.engine.names import decode_id, encode_id
 from tests.bench.documents import volume, volume_id

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filestore.codec import canonical, decode, etag_of
+from filestore.codec import canonical, decode
+from filestore.codec.etag import etag_of
 from filestore.errors import Closed, Conflict, InvalidKey, LockTimeout, ReadOnly
 from filestore.model import ANY, Commit, Edit, Key, Op, Origin
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from filestore.errors import Closed, Conflict, InvalidDocument, NotFound
 from filestore.plan import Plan
 

@@ -25,7 +25,8 @@ from filestore import (
     ReadOnly,
     Store,
 )
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from tests.contract.backend import GRACE, HOSTILE_IDS, in_thread
 from tests.contract.history import HistoryContract
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filestore.codec import canonical, decode, etag_of
+from filestore.codec import canonical, decode
+from filestore.codec.etag import etag_of
 from filestore.engine import ledger as ledger_module
 from filestore.engine import notices, record
 from filestore.engine.files import FileBackend

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from filestore.engine import record
 from filestore.errors import InvalidKey
 from filestore.model import Commit, Key, Op, Origin

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 )
 
 from filestore import Conflict, Key, NotFound, Store, View
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from filestore.merge import merge
 from tests.contract.backend import in_thread
 

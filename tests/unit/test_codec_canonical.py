@@ -19,7 +19,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filestore.codec import MAX_BYTES, MAX_DEPTH, canonical, canonical_again, decode, etag_of
+from filestore.codec import MAX_BYTES, MAX_DEPTH, canonical, canonical_again, decode
+from filestore.codec.etag import etag_of
 from filestore.codec.refusal import refuse
 from filestore.errors import FilestoreError, InvalidDocument
 from tests.values import AWKWARD, documents, exactly, nested

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filestore.backends.sql import naming
 from filestore.backends.sql.schema import PAGE
-from filestore.codec import canonical, decode, etag_of
+from filestore.codec import canonical, decode
+from filestore.codec.etag import etag_of
 from filestore.errors import FilestoreError
 from filestore.model import Key, Op
 from filestore.problem import Problem, Severity

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filestore.backend import Entry
 from filestore.backends.sql import naming
 from filestore.backends.sql.schema import PAGE
-from filestore.codec import etag_of
+from filestore.codec.etag import etag_of
 from filestore.engine.cache import Cache
 from filestore.engine.names import encode_collection, encode_id
 from filestore.errors import Corrupt

@@ -20,7 +20,8 @@ from filestore.backends.sql import inspection, naming
 from filestore.backends.sql.reads import columns, ids_of, load
 from filestore.backends.sql.session import closed, read_only
 from filestore.backends.sql.turn import Turn
-from filestore.codec import check_remarks, etag_of
+from filestore.codec import check_remarks
+from filestore.codec.etag import etag_of
 from filestore.edits import decide, require_distinct
 from filestore.errors import Corrupt, LockTimeout
 from filestore.model import Commit, Op, Origin

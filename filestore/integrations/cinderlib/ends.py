@@ -26,7 +26,8 @@ from cinder import exception as cinder_exception
 from cinderlib import objects
 from oslo_db import exception as db_exception
 
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from filestore.errors import Conflict, InvalidDocument, StorageError
 from filestore.integrations.cinderlib import resources
 from filestore.integrations.cinderlib.updates import (
