@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from filestore.engine import record
 from filestore.engine.fs import SyncFailed, let_go, make_file, read_at, sync_folder, write_at
-from filestore.engine.news import News, Told
+from filestore.engine.news import News, plainly_told, told_by
 from filestore.engine.state import Mark, position, unpack
 from filestore.engine.tree import make_folder
 from filestore.errors import Corrupt
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from filestore.engine.fs import FileSystem
     from filestore.engine.layout import Layout
+    from filestore.engine.news import Told
     from filestore.model import Commit, Key
     from filestore.retention import Retention
 
@@ -324,8 +325,31 @@ class Journal:
 
     def news(self, start: Mark, end: Mark) -> News:
         """The same, each parsed no further than somebody asks.  Raises as :meth:`read`."""
-        told = [Told(payload, path, at) for payload, _, path, at in self._objects(start, end)]
-        return News(told)
+        told = self._next(start, end)
+        if told is not None:
+            return News((told,))
+        return News(
+            [told_by(payload, path, at) for payload, _, path, at in self._objects(start, end)]
+        )
+
+    def _next(self, start: Mark, end: Mark) -> Told | None:
+        """What a line tells that is all there is between; None for whatever is not so simple.
+
+        For who follows commit by commit, beside a writer, with few calls of functions.
+        """
+        number, offset = unpack(start.position)
+        last, stop = unpack(end.position)
+        segment = self._reader
+        if segment is None or not segment.number == number == last:
+            return None
+        if end.revision != start.revision + 1 or not 0 < stop - offset <= _PIECE_BYTES:
+            return None
+        found = record.plain_line(
+            self._fs.pread(segment.fd, stop - offset, offset), segment.header.seed
+        )
+        if found is None or found[1].revision != end.revision:
+            return None
+        return plainly_told(*found, self.path(number), offset)
 
     def _objects(self, start: Mark, end: Mark) -> Iterator[tuple[record.Object, Mark, str, int]]:
         """The objects of those commits, with the mark after each, and where it stands.
@@ -337,11 +361,6 @@ class Journal:
         if number == 0:
             number = 1
         expected = start.revision + 1
-        if number == last and expected == end.revision:
-            payload = self._only_line(number, offset, stop)
-            if payload is not None:
-                yield payload, end, self.path(number), offset
-                return
         if number < last and self._open_reader(number) is None:
             number, offset = self._begin_later(number, last, expected)
         while number <= last:
@@ -371,17 +390,6 @@ class Journal:
             if expected < void:
                 raise record.bad_line(path, stop if number == last else self.size(number))
             number, offset = number + 1, 0
-
-    def _only_line(self, number: int, start: int, stop: int) -> record.Object | None:
-        """The object of a line that is all there is between; None for whatever is not so simple.
-
-        For who follows the journal commit by commit, beside a writer.
-        """
-        segment = self._open_reader(number)
-        if segment is None or not 0 < stop - start <= _PIECE_BYTES:
-            return None
-        raw = read_at(self._fs, segment.fd, start, stop - start)
-        return record.object_of(raw, segment.header.seed)
 
     def lines(self, number: int, start: int, stop: int, seed: int) -> Iterator[record.Line]:
         """The lines of a segment between two places where lines begin; see record.lines.

@@ -54,7 +54,7 @@ _is_reserved: Final = re.compile(_RESERVED, re.IGNORECASE | re.ASCII).match
 is_ordinary: Final = re.compile(
     rf"(?!{_RESERVED})[a-z0-9_@+=][a-z0-9_.@+=-]{{0,{MAX_COMPONENT - 2}}}", re.ASCII
 ).fullmatch
-_is_ordinary_folder: Final = re.compile(
+is_ordinary_folder: Final = re.compile(
     rf"(?!{_RESERVED})[a-z0-9_+=][a-z0-9_@+=-]{{0,{MAX_COMPONENT - 1}}}", re.ASCII
 ).fullmatch
 _ends_like_document: Final = re.compile(r"\.(?:json|yaml|yml)?\Z", re.IGNORECASE | re.ASCII).search
@@ -103,7 +103,7 @@ def encode_collection(name: str) -> tuple[str, ...]:
 
     Raises InvalidKey when a component is empty or too long, or there are too many.
     """
-    if type(name) is str and _is_ordinary_folder(name):
+    if type(name) is str and is_ordinary_folder(name):
         return (name,)
     _utf8(name, "a collection's name")
     components = name.split("/")
@@ -121,7 +121,7 @@ def decode_collection(components: Sequence[str]) -> str | None:
         return None
     names = []
     for component in components:
-        name = component if _is_ordinary_folder(component) else _decode_folder(component)
+        name = component if is_ordinary_folder(component) else _decode_folder(component)
         if name is None:
             return None
         names.append(name)

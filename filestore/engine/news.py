@@ -28,25 +28,20 @@ class Told:
 
     __slots__ = ("_at", "_commit", "_path", "_payload", "ops", "origin", "revision", "time")
 
-    def __init__(self, payload: record.Object, path: str, at: int) -> None:
-        """Raises Corrupt."""
+    def __init__(
+        self,
+        outline: Outline,
+        payload: bytes | None,
+        path: str,
+        at: int,
+        commit: Commit | None = None,
+    ) -> None:
+        """``payload``: None where the commit is parsed already."""
+        self.revision, self.time, self.origin, ops = outline
+        self.ops = tuple(ops)
+        self._payload = payload
         self._path, self._at = path, at
-        self._payload: bytes | None = None
-        self._commit: Commit | None = None
-        try:
-            # The pieces of a long line may be gone when they are asked for.
-            outline = record.outline(payload) if isinstance(payload, bytes) else None
-            ops = () if outline is None else tuple(outline.ops)
-            if outline is None or len(ops) > _FEW:
-                self._commit = commit = record.parse_commit(payload)[0]
-                outline = record.outline_of(commit)
-                ops = tuple(outline.ops)
-            elif isinstance(payload, bytes):
-                self._payload = payload
-        except _BAD as error:
-            raise bad_line(path, at) from error
-        self.revision, self.time, self.origin, _ = outline
-        self.ops = ops
+        self._commit = commit
 
     @property
     def outline(self) -> Outline:
@@ -95,6 +90,26 @@ class Told:
         """What it made of a document that it changed; None for a delete.  Raises Corrupt."""
         data = next((op.after for op in reversed(self.commit.ops) if op.key == key), None)
         return None if data is None else Entry(data)
+
+
+def plainly_told(payload: bytes, outline: Outline, path: str, at: int) -> Told:
+    """What a line tells whose outline is known.  Raises Corrupt."""
+    told = Told(outline, payload, path, at)
+    return told if len(told.ops) <= _FEW else told_by(payload, path, at)
+
+
+def told_by(payload: record.Object, path: str, at: int) -> Told:
+    """What a line tells.  Raises Corrupt."""
+    try:
+        if isinstance(payload, bytes):
+            told = Told(record.outline(payload), payload, path, at)
+            if len(told.ops) <= _FEW:
+                return told
+        # The pieces of a long line may be gone when they are asked for.
+        commit = record.parse_commit(payload)[0]
+        return Told(record.outline_of(commit), None, path, at, commit)
+    except _BAD as error:
+        raise bad_line(path, at) from error
 
 
 class News(Sequence["Commit"]):

@@ -324,8 +324,9 @@ class Reads:
                 last[key] = told
             entries.drop(key)
             committed(*key, there=after is not None)
-        while len(last) > FILES:
-            del last[next(iter(last))]
+        if len(last) > FILES:
+            for old in list(last)[:-FILES]:
+                last.pop(old, None)  # a reader may take it this moment
         if revision > published:
             pending.update((key, (revision, value)) for key, value in told.values())
         elif pending:
@@ -593,10 +594,7 @@ class Reads:
 
         Nothing is read: for a document that was in memory before, so no link led to it.
         """
-        if not self._told:
-            return None
-        with self.mutex:  # others may be making room
-            state, told = self._state, self._told.pop(key, None)
+        state, told = self._state, self._told.pop(key, None)
         if state is None or told is None:
             return None
         signature = state.file(told.revision)

@@ -39,7 +39,7 @@ import orjson
 
 from filestore.codec import canonical_again
 from filestore.codec.etag import etag_of
-from filestore.engine.names import encode_collection, encode_id
+from filestore.engine.names import encode_collection, encode_id, is_ordinary, is_ordinary_folder
 from filestore.errors import Corrupt
 from filestore.model import Commit, Key, Op, Origin, stand_in, stands_in
 
@@ -406,13 +406,19 @@ def names_in(payload: Object) -> Iterator[bytes]:
     return (match[1] for part in parts_of(payload) if (match := _HEAD.match(part)))
 
 
-def object_of(raw: bytes, seed: int) -> bytes | None:
-    """The object of a commit's line; None for what is no such line, or is more than one."""
-    end = len(raw) - 1
-    if raw.find(b"\n") != end:
+def plain_line(raw: bytes, seed: int) -> tuple[bytes, Outline] | None:
+    """The object of a commit's line, and the commit without its documents.
+
+    None for what is no such line, is more than one, or is not spelled as we spell it.
+    """
+    payload = _checked(raw, 0, len(raw) - 1, seed) if raw[-1:] == b"\n" else None
+    if payload is None:
         return None
-    payload = _checked(raw, 0, end, seed)
-    return None if payload is None or is_checkpoint(payload) else payload
+    try:
+        outline = _plain_outline(payload)
+    except ValueError:
+        return None
+    return None if outline is None else (payload, outline)
 
 
 def keys_in(payload: Object) -> Iterator[Key]:
@@ -422,6 +428,10 @@ def keys_in(payload: Object) -> Iterator[Key]:
 
 def _key_of(name: bytes) -> Key:
     """The key that :func:`name_of` has spelled.  Raises ValueError."""
+    if b"\\" not in name:
+        collection, id = name[1:-1].decode().split('","id":"')
+        if is_ordinary(id) and is_ordinary_folder(collection):
+            return Key(collection, id)
     fields = orjson.loads(b'{"collection":%b}' % name)
     return _key(fields["collection"], fields["id"])
 

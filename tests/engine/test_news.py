@@ -13,7 +13,7 @@ from filestore.codec import canonical
 from filestore.engine import news as news_module
 from filestore.engine import record
 from filestore.engine.files import FileBackend
-from filestore.engine.news import News, Told
+from filestore.engine.news import News, told_by
 from filestore.errors import Corrupt
 from filestore.model import Commit, Edit, Key, Op, Origin
 
@@ -57,7 +57,7 @@ def test_a_commit_is_told_of_however_it_is_spelled(origin: Origin, spelled: str)
     elif spelled == "in another order":
         fields = {"ops": [], **json.loads(payload)}
         payload = json.dumps(fields, separators=(",", ":")).encode()
-    told = Told(payload, "journal", 0)
+    told = told_by(payload, "journal", 0)
     assert told.outline == record.outline_of(made)._replace(ops=told.ops)
     assert [(key, before) for key, before, _ in told.ops] == [
         (op.key, op.before is not None) for op in OPS
@@ -70,7 +70,7 @@ def test_a_commit_is_told_of_however_it_is_spelled(origin: Origin, spelled: str)
 def test_a_long_line_is_parsed_while_its_pieces_are_there() -> None:
     made = commit(OPS)
     pieces = [payload_of(made)]
-    told = Told(record.Long(pieces[0][:100], lambda: iter(pieces)), "journal", 0)
+    told = told_by(record.Long(pieces[0][:100], lambda: iter(pieces)), "journal", 0)
     pieces.clear()
     assert told.commit == made
     assert [key for key, _, _ in told.ops] == [op.key for op in OPS]
@@ -87,12 +87,12 @@ def test_a_long_line_is_parsed_while_its_pieces_are_there() -> None:
 )
 def test_what_is_no_commit_is_told_as_damage(payload: bytes) -> None:
     with pytest.raises(Corrupt, match="damaged at byte 12"):
-        _ = Told(payload, "journal", 12).commit
+        _ = told_by(payload, "journal", 12).commit
 
 
 def test_news_are_a_sequence_of_commits() -> None:
     made = [commit(OPS[:many], revision=many) for many in (1, 2, 3)]
-    news = News([Told(payload_of(one), "journal", 0) for one in made])
+    news = News([told_by(payload_of(one), "journal", 0) for one in made])
     assert list(news) == made
     assert news[-1] == made[-1]
     assert list(news[1:]) == made[1:]
@@ -215,3 +215,40 @@ def test_observers_are_told_what_the_journal_keeps(two: Callable[[str], Two]) ->
     both.get(A)
     end()
     assert heard == list(both.reader.changes(1))
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_who_follows_commit_by_commit_is_told_what_one_is_who_comes_late(
+    tmp_path: Path, durability: str
+) -> None:
+    strange = Key("a b/Ünï", 'x"\\\n☃')
+    steps = [
+        [Edit(A, document(1))],
+        [Edit(A, None), Edit(strange, document(2))],
+        [Edit(strange, canonical({"document": {"collection": "c", "id": "i"}}))],
+        [Edit(key, document(3)) for key in MANY],
+        None,
+        [Edit(B, document(4))],
+        [Edit(key, None) for key in MANY],
+        [Edit(strange, None)],
+    ]
+    with ExitStack() as stack:
+        writer = FileBackend(tmp_path / "state", background=False, durability=durability)
+        stack.callback(writer.close)
+        writer.apply([Edit(C, document(0))])
+        handles = [FileBackend(tmp_path / "state", background=False) for _ in range(2)]
+        heard: list[list[Commit]] = [[], []]
+        for handle, commits in zip(handles, heard, strict=True):
+            stack.callback(handle.close)
+            handle.subscribe(lambda news, commits=commits: commits.extend(news))  # type: ignore[misc]
+        at_once, late = handles
+        for number, step in enumerate(steps):
+            if step is None:
+                writer.checkpoint()
+                continue
+            writer.apply(step, actor='"ana"', message=f"step\n{number}")
+            assert at_once.ids("volumes") == writer.ids("volumes")
+        assert late.revision == at_once.revision == writer.revision
+        assert heard[0] == heard[1] == list(writer.changes(1))
+        assert late.ids("volumes") == at_once.ids("volumes")
+        assert late.collections() == at_once.collections() == writer.collections()
