@@ -126,6 +126,8 @@ class FileBackend:
                     background=self._in_background,
                     events=None if self._lookout is None else self._lookout.events,
                 )
+                if self._closed:
+                    self._made_works.stop()  # close() may have found none, and nothing may start
             return self._made_works
 
     @property

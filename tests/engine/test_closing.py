@@ -80,6 +80,17 @@ def test_closing_leaves_no_descriptor_open(tmp_path: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_who_asks_to_be_told_of_edits_too_late_starts_no_thread(tmp_path: Path) -> None:
+    FileBackend(tmp_path / "state").close()
+    handle = FileBackend(tmp_path / "state")
+    indexing = handle.indexing
+    assert indexing is not None
+    before = threading.active_count()
+    handle.close()
+    assert indexing.listen() is None
+    assert threading.active_count() == before
+
+
 def test_a_write_that_comes_too_late_says_so(closing: Closing) -> None:
     handle = closing.handle
     assert handle is not None
