@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filestore.codec import canonical, etag_of
+from filestore.codec import canonical
+from filestore.codec.etag import etag_of
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
 from filestore.engine.stamps import Stamps
