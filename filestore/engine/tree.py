@@ -339,6 +339,8 @@ class Tree:
         an edit that was displaced in their stead is known for one (J4).
         """
         path, base, after = swap.path, swap.base, swap.after
+        if base is None and after is not None:
+            return f"{self._own}{number}.{after.etag}."  # nothing is displaced: a short one
         etag = "" if after is None else after.etag
         displaced = "" if base is None else base.etag
         name = path[path.rindex("/") + 1 :][-40:]
