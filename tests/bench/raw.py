@@ -84,14 +84,14 @@ def update(folder: Path) -> Iterator[Callable[[int], object]]:
 
 
 @contextmanager
-def hundred(folder: Path) -> Iterator[Callable[[int], object]]:
-    """A hundred new files behind one append."""
+def together(folder: Path, size: int) -> Iterator[Callable[[int], object]]:
+    """Many new files behind one append."""
     calls = Calls(folder)
     data = encode(volume(1))
 
     def put(index: int) -> None:
-        calls.append(data * 100)
-        for number in range(index * 100, index * 100 + 100):
+        calls.append(data * size)
+        for number in range(index * size, index * size + size):
             calls.publish(volume_id(number), data)
 
     yield put

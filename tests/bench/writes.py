@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import filestore
 from tests.bench import raw
@@ -13,6 +15,8 @@ from tests.bench.runner import Case, Row, measure, spread, versus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_MOST: Final = 6000
 
 
 @contextmanager
@@ -38,14 +42,15 @@ def update(folder: Path) -> Iterator[Callable[[int], object]]:
 
 
 @contextmanager
-def hundred(folder: Path) -> Iterator[Callable[[int], object]]:
-    documents = sample(2000)
+def together(folder: Path, size: int) -> Iterator[Callable[[int], object]]:
+    """A transaction of so many new documents."""
+    documents = sample(_MOST)
     with filestore.open(folder / "state") as store:
         volumes = store["volumes"]
 
         def put(index: int) -> None:
             with store.transaction():
-                for id, document in documents[index * 100 : index * 100 + 100]:
+                for id, document in documents[index * size : index * size + size]:
                     volumes[id] = document
 
         yield put
@@ -68,21 +73,36 @@ def _loaded(store: filestore.Store) -> filestore.Collection:
     return collection
 
 
+def _thousand(name: str, clock: Callable[[], float]) -> list[Case]:
+    return [
+        Case(f"{name}{what}", partial(act, size=1000), count=5, warmup=1, clock=clock)
+        for what, act in ((": calls", raw.together), ("", together))
+    ]
+
+
 def run(data: Path, rounds: int) -> list[Row]:
     cases = [
         Case("new: calls", raw.put_new),
         Case("new", put_new),
         Case("update: calls", raw.update),
         Case("update", update),
-        Case("hundred: calls", raw.hundred, count=10, warmup=2),
-        Case("hundred", hundred, count=10, warmup=2),
+        Case("hundred: calls", partial(raw.together, size=100), count=10, warmup=2),
+        Case("hundred", partial(together, size=100), count=10, warmup=2),
+        *_thousand("thousand", time.perf_counter),
+        *_thousand("thousand, busy", time.thread_time),
         Case("unchanged", unchanged, count=1000),
     ]
     samples = measure(cases, rounds, data)
     note = "raw calls"
+
+    def beside(label: str, name: str, limit: float | None = None) -> Row:
+        return versus(label, samples[name], samples[f"{name}: calls"], limit, note)
+
     return [
-        versus("durable put, new 1 kB document", samples["new"], samples["new: calls"], 1.5, note),
-        versus("durable put, update", samples["update"], samples["update: calls"], 1.5, note),
-        versus("transaction of 100", samples["hundred"], samples["hundred: calls"], None, note),
+        beside("durable put, new 1 kB document", "new", 1.5),
+        beside("durable put, update", "update", 1.5),
+        beside("transaction of 100", "hundred"),
+        beside("transaction of 1,000", "thousand"),
+        beside("transaction of 1,000, processor time of its thread", "thousand, busy"),
         Row("put of an unchanged document", spread(samples["unchanged"].medians)),
     ]
