@@ -39,7 +39,7 @@ class Compactor:
             if header is None:
                 break
             spans.append(Span(header.first, journal.size(number), self._begin(number, header.seed)))
-        count = ground.config.retention.expired(spans, newest, time.time())
+        count = ground.retention.expired(spans, newest, time.time())
         while count and spans[count].first > checkpoint + 1:
             count -= 1
         for number in numbers[:count]:

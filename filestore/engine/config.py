@@ -21,8 +21,8 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filestore import retention
 from filestore.errors import Corrupt, UnsupportedFormat
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,14 +44,15 @@ _CODECS: Final = ("json", "yaml")
 class Config(NamedTuple):
     """The settings of a store.
 
-    ``id`` tells this store's journal from another's; clones share it.
+    ``id`` tells this store's journal from another's; clones share it.  ``retention`` is None for
+    the default.
     """
 
     codec: str
     fanout: int
     id: str
     indexed: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    retention: Retention = retention.DEFAULT
+    retention: Retention | None = None
 
     def encode(self) -> bytes:
         """The file of a new store, which has no settings of collections yet."""
@@ -97,11 +98,18 @@ def parse(raw: bytes, path: str) -> Config:
         raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r:.60}", path=path)
     if id is None or isinstance(id, (dict, list)) or id == "":
         raise Corrupt(f"{path}: id is missing: give the store any unique text", path=path)
+    kept = _retention(fields, path) if {"history", "retention"} & fields.keys() else None
+    return Config(str(codec), fanout, str(id), _indexed(fields.get("collections"), path), kept)
+
+
+def _retention(fields: dict[str, object], path: str) -> Retention:
+    with importing(ours=True):  # for the few who set it
+        from filestore import retention
+
     try:
-        kept = retention.parse(fields)
+        return retention.parse(fields)
     except ValueError as error:
         raise Corrupt(f"{path}: {error}", path=path) from error
-    return Config(str(codec), fanout, str(id), _indexed(fields.get("collections"), path), kept)
 
 
 def _indexed(collections: object, path: str) -> dict[str, tuple[str, ...]]:

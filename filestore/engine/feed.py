@@ -56,7 +56,7 @@ class Feed:
         revision = end.revision
         if overlay is not None:
             return overlay[0].revision - 1 if overlay else revision
-        if self._ground.config.retention.nothing:
+        if self._ground.retention.nothing:
             return revision
         try:
             return self._history.horizon(revision)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filestore.engine.recovery import Damage
     from filestore.engine.settings import Settings
     from filestore.model import Commit
+    from filestore.retention import Retention
 
 _READONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _CODECS: Final = ("json", "yaml")
@@ -82,6 +83,12 @@ class Ground:
         self._journal: Journal | None = None
 
     @property
+    def retention(self) -> Retention:
+        """How much of the history is kept."""
+        kept = self.config.retention
+        return _default_retention() if kept is None else kept
+
+    @property
     def journal(self) -> Journal:
         """The journal, which who reads in an orderly store never asks for."""
         journal = self._journal
@@ -92,8 +99,7 @@ class Ground:
             from filestore.engine.journal import Journal
 
             if self._journal is None:
-                config = self.config
-                self._journal = Journal(self.fs, self.layout, config.id, config.retention)
+                self._journal = Journal(self.fs, self.layout, self.config.id, self.retention)
             return self._journal
 
     def close_journal(self) -> None:
@@ -258,6 +264,13 @@ class Ground:
         """Let go of all but the lock; the state goes with the last thread that is reading it."""
         self.state = None
         self.close_journal()
+
+
+def _default_retention() -> Retention:
+    with importing(ours=True):  # who only reads has no use for it
+        from filestore import retention
+
+    return retention.DEFAULT
 
 
 def poison(ground: Ground, state: State, error: OSError) -> RecoveryNeeded:

@@ -244,7 +244,7 @@ class Ledger:
         Then what was saved would be of no use, and each document be read.
         """
         horizon = self._reads.feed.horizon
-        if not horizon or self._ground.config.retention.nothing:
+        if not horizon or self._ground.retention.nothing:
             return False
         return self._saved.revision <= horizon + (catalog.point.revision - horizon) // 4
 

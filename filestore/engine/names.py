@@ -50,21 +50,22 @@ MAX_COLLECTION_COMPONENT: Final = 255
 MAX_COLLECTION_DEPTH: Final = 8
 
 _RESERVED: Final = r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)"
-_is_reserved: Final = re.compile(_RESERVED, re.IGNORECASE | re.ASCII).match
 is_ordinary: Final = re.compile(
     rf"(?!{_RESERVED})[a-z0-9_@+=][a-z0-9_.@+=-]{{0,{MAX_COMPONENT - 2}}}", re.ASCII
 ).fullmatch
 is_ordinary_folder: Final = re.compile(
     rf"(?!{_RESERVED})[a-z0-9_+=][a-z0-9_@+=-]{{0,{MAX_COMPONENT - 1}}}", re.ASCII
 ).fullmatch
-_ends_like_document: Final = re.compile(r"\.(?:json|yaml|yml)?\Z", re.IGNORECASE | re.ASCII).search
+# Compiled when a name is met that is not ordinary: many a process never meets one.
+_RESERVED_NAME: Final = rf"(?ia){_RESERVED}"
+_DOCUMENT_END: Final = r"(?ia)\.(?:json|yaml|yml)?\Z"
+_TOKENS: Final = r"(?a)%([0-9a-f]{2})|([a-zA-Z0-9_.@+=-])"
+_MASK: Final = r"(?a)[1-9a-f][0-9a-f]*"
 
 _LETTERS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LITERAL: Final = _LETTERS | frozenset(b"0123456789_-.@+=")
 _FRONT: Final = frozenset(b".-")  # escaped at the front of a component
 _TOKEN: Final = [chr(byte) if byte in _LITERAL else f"%{byte:02x}" for byte in range(256)]
-_tokens: Final = re.compile(r"%([0-9a-f]{2})|([a-zA-Z0-9_.@+=-])", re.ASCII).match
-_is_mask: Final = re.compile(r"[1-9a-f][0-9a-f]*", re.ASCII).fullmatch
 
 
 def encode_id(id: str) -> tuple[str, ...]:
@@ -135,7 +136,7 @@ def _encode_folder(component: str, collection: str) -> str:
             " write names joined by single slashes, with none in front or at the end"
         )
     data = component.encode()
-    tail = _ends_like_document(component)
+    tail = re.search(_DOCUMENT_END, component)
     escaped = frozenset({len(data) - len(tail.group())}) if tail else frozenset()
     # A limit that no name reaches, so that nothing is cut.
     (folder,) = _encode(data, _FRONT | {ord("@")}, 4 * len(data) + 8, escaped)
@@ -178,7 +179,7 @@ def _encode(
         if (
             offset in escaped
             or (begins and byte in front)
-            or (begins and _is_reserved(data[offset : offset + 5].decode("latin-1")))
+            or (begins and re.match(_RESERVED_NAME, data[offset : offset + 5].decode("latin-1")))
         ):
             token = f"%{byte:02x}"
         elif byte in _LETTERS:
@@ -201,14 +202,15 @@ def _encode(
 def _decode(name: str) -> str | None:
     """What the name stands for, whether or not it is the way to write it."""
     body, tilde, digits = name.partition("~")
-    if tilde and not _is_mask(digits):
+    if tilde and not re.fullmatch(_MASK, digits):
         return None
     mask = int(digits, 16) if tilde else 0
     data = bytearray()
     letters = 0
     at = 0
+    token_at = re.compile(_TOKENS).match
     while at < len(body):
-        token = _tokens(body, at)
+        token = token_at(body, at)
         if token is None:
             return None
         at = token.end()

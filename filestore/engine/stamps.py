@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from filestore.engine.mounts import kind_of
+from filestore.importing import importing
 
 if TYPE_CHECKING:
     from filestore.engine.fs import FileSystem
@@ -47,6 +47,9 @@ class Stamps:
         self._left -= 1
         self._proofs += stamp > clock
         if self._proofs == _ENOUGH:
+            with importing(ours=True):  # only writers come here, and once
+                from filestore.engine.mounts import kind_of
+
             fs = self._fs
             self.fine = self.wanted = kind_of(fs.mounts(), fs.resolve(self._root)) in _LOCAL
             self._left = 0

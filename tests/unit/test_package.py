@@ -95,6 +95,7 @@ HEAVY = (
     "filestore.engine.creation",
     "filestore.engine.feed",
     "filestore.engine.journal",
+    "filestore.engine.mounts",
     "filestore.engine.record",
     "filestore.engine.recorder",
     "filestore.engine.recovery",
@@ -106,6 +107,7 @@ HEAVY = (
     "filestore.plan",
     "filestore.problem",
     "filestore.resources",
+    "filestore.retention",
 )
 
 
