@@ -11,7 +11,6 @@ import errno
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from filestore.errors import Corrupt, StorageError
-from filestore.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,15 +41,12 @@ class Entry:
     def etag(self) -> Etag:
         """The hash of the canonical bytes, computed once when asked for."""
         if self._etag is None:
-            self._etag = _hash(self.data)
+            # Hashing takes 3 ms to import, and who only looks has no use for it.  A thread of the
+            # store's own has it by now: the journal's lines tell etags.
+            from filestore.codec.etag import etag_of
+
+            self._etag = etag_of(self.data)
         return self._etag
-
-
-def _hash(data: bytes) -> Etag:
-    with importing(ours=True):  # not for those who only look
-        from filestore.codec.etag import etag_of
-
-    return etag_of(data)
 
 
 class Indexing(Protocol):

@@ -16,6 +16,8 @@ from filestore.importing import importing
 from filestore.joined import Joined
 from filestore.model import Edit, Key
 from filestore.query import Computed
+from filestore.transaction import Transaction
+from filestore.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
     from filestore.plan import Documents, Plan
     from filestore.problem import Problem
     from filestore.subscription import Subscription
-    from filestore.transaction import Transaction
     from filestore.unrecorded import Unrecorded
-    from filestore.view import View
 
 
 class Store(Collections, Closing):
@@ -128,9 +128,6 @@ class Store(Collections, Closing):
             with outer.nested(actor, message):
                 yield outer
             return
-        with importing(ours=True):
-            from filestore.transaction import Transaction
-
         transaction: Transaction | None = None
         try:
             with self._backend.exclusive():
@@ -159,9 +156,6 @@ class Store(Collections, Closing):
         found or iterated over in it stay in memory (``cache_bytes``) for later reads; say False
         for going through all of them once.
         """
-        with importing(ours=True):
-            from filestore.view import View
-
         view = View(self._backend, self._indexes, self._views.discard, keep=keep)
         self._views.add(view)
         return view
