@@ -202,7 +202,8 @@ class Committer:
         mark = end
         try:
             if level is not Durability.NORMAL:
-                stage, looked = ground.tree.stage, dict[str, bool]()
+                stage = ground.tree.stage
+                looked: dict[str, bool] = {}
                 for swap in swaps.values():
                     stage(swap, looked)
             if level is not Durability.OFF and not state.names_safe:
