@@ -208,7 +208,10 @@ class State:
         """
         words, at = self.words, _FILES + _FILE_WORDS * (revision % FILES)
         words[at] = 0
-        words[at + 1], words[at + 2], words[at + 3], words[at + 4] = signature
+        words[at + 1], words[at + 2], words[at + 3], words[at + 4] = (
+            part & _WORD
+            for part in signature  # a clock may be before its epoch
+        )
         words[at] = revision
 
     def file(self, revision: int) -> tuple[int, int, int, int] | None:

@@ -319,5 +319,8 @@ def test_a_file_is_known_of_its_own_revision_alone_until_the_state_is_made_anew(
         assert state.file(revision) == (revision, 2**63, 2**64 - 1, 7)
         assert state.file(revision - FILES) is None
         assert state.file(revision + FILES) is None
+    state.set_file(2000, (-1, -(10**9), 7, 7))  # the clock is before 1970
+    assert state.file(2000) not in (None, (-1, -(10**9), 7, 7))
     state.rebuild(state.committed, state.checkpoint)
+    assert state.file(2000) is None
     assert [state.file(revision) for revision in range(1000, 1000 + FILES)] == [None] * FILES
