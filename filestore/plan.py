@@ -130,18 +130,21 @@ def make(
     unchanged: dict[Key, Etag] = {}
     for collection in sorted(wanted):
         there, here = wanted[collection], current[collection]
+        deletes: list[Step] = []
         for id, before, after in pairs(collection, here, there, None if delete else there):
             if isinstance(after, Exception):
                 raise after
             if isinstance(before, Exception):
                 raise before
-            if after is None and not delete:
-                continue  # it went while it was read
             key, etag = Key(collection, id), None if before is None else etag_of(before)
-            if after != before:
+            if after is None:
+                if delete and before is not None:  # else it went while it was read
+                    deletes.append(Step(key, etag, before, None))
+            elif after != before:
                 steps.append(Step(key, etag, before, after))
             elif etag is not None:
                 unchanged[key] = etag
+        steps += deletes
     return Plan(revision, tuple(steps), unchanged)
 
 
