@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from filestore.engine import record, recover
 from filestore.engine.fs import SyncFailed
 from filestore.engine.ground import Durability, poison
-from filestore.engine.state import Flag, Mark
+from filestore.engine.state import NO_FILE, Flag, Mark
 from filestore.engine.tree import FileEntry, Swap, storage_error
 from filestore.errors import Conflict, FilestoreError
 from filestore.model import ANY, Commit, Op, Origin
@@ -313,8 +313,9 @@ class Committer:
                 swap = waiting[-1]
                 left, ours = tree.swap_in(swap)
                 entry = tree.settle(swap, ours=ours)
-                if alone and entry is not None and not entry.racy:
-                    state.set_file(mark.revision, entry.signature)
+                if alone:
+                    file = NO_FILE if entry is None or entry.racy else entry.signature
+                    state.set_file(mark.revision, file)
                 reads.published(swap.key, mark.revision, entry, keep=not many)
                 if left is not None:
                     if ours:

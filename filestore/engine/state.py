@@ -74,6 +74,9 @@ _FILES: Final = 48
 FILES: Final = 8
 """For how many revisions it is known which file they got."""
 
+NO_FILE: Final = (0, 0, 0, 0)
+"""The signature of no file."""
+
 _FILE_WORDS: Final = 5
 
 
@@ -204,14 +207,15 @@ class State:
     def set_file(self, revision: int, signature: tuple[int, int, int, int]) -> None:
         """Tell which file a commit of one document got: all that changes it changes this.
 
-        Before the commit is told to be published.
+        Before the commit is told to be published.  :data:`NO_FILE` where nothing proves it.
         """
+        modified, changed, inode, size = signature
         words, at = self.words, _FILES + _FILE_WORDS * (revision % FILES)
         words[at] = 0
-        words[at + 1], words[at + 2], words[at + 3], words[at + 4] = (
-            part & _WORD
-            for part in signature  # a clock may be before its epoch
-        )
+        words[at + 1] = modified & _WORD  # a clock may be before its epoch
+        words[at + 2] = changed & _WORD
+        words[at + 3] = inode
+        words[at + 4] = size
         words[at] = revision
 
     def file(self, revision: int) -> tuple[int, int, int, int] | None:
@@ -220,7 +224,7 @@ class State:
         if words[at] != revision:
             return None
         signature = words[at + 1], words[at + 2], words[at + 3], words[at + 4]
-        return signature if words[at] == revision else None
+        return signature if words[at] == revision and signature != NO_FILE else None
 
     @property
     def generation(self) -> int:

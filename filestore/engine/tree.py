@@ -19,6 +19,7 @@ from filestore.backend import Entry
 from filestore.codec import MAX_BYTES
 from filestore.engine.fs import coarse_time_ns, let_go, read_at, write_at
 from filestore.engine.stamps import Stamps
+from filestore.engine.state import NO_FILE
 from filestore.errors import Corrupt, FilestoreError, ReadOnly, StorageError
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ _MOST_READ: Final = 8 << 20  # bytes in one go
 Signature = tuple[int, int, int, int]
 """Modification time, change time, inode, size: differs when the file was touched."""
 
-_NO_FILE: Final = (0, 0, 0, 0)  # of what is not in its file yet
-
 
 class FileEntry(Entry):
     """A document and the file that it was read from or written to.
@@ -63,7 +62,7 @@ class FileEntry(Entry):
         self,
         data: bytes,
         path: str,
-        signature: Signature = _NO_FILE,
+        signature: Signature = NO_FILE,
         *,
         racy: bool = True,
         etag: Etag | None = None,

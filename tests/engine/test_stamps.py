@@ -14,7 +14,7 @@ from filestore.codec.etag import etag_of
 from filestore.engine.files import FileBackend
 from filestore.engine.fs import FileSystem
 from filestore.engine.stamps import Stamps
-from filestore.engine.state import FILES
+from filestore.engine.state import FILES, NO_FILE
 from filestore.errors import Conflict
 from filestore.model import Edit, Key
 from tests.engine.reading import keys_read
@@ -321,6 +321,8 @@ def test_a_file_is_known_of_its_own_revision_alone_until_the_state_is_made_anew(
         assert state.file(revision + FILES) is None
     state.set_file(2000, (-1, -(10**9), 7, 7))  # the clock is before 1970
     assert state.file(2000) not in (None, (-1, -(10**9), 7, 7))
+    state.set_file(2000, NO_FILE)
+    assert state.file(2000) is None
     state.rebuild(state.committed, state.checkpoint)
     assert state.file(2000) is None
     assert [state.file(revision) for revision in range(1000, 1000 + FILES)] == [None] * FILES
