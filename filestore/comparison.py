@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from filestore.backend import Entry
 from filestore.codec import canonical
 from filestore.collection import ReadCollection
+from filestore.collector import BULK
 from filestore.errors import InvalidDocument
 from filestore.model import Key
 from filestore.past import Past
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from filestore.backend import Unreadable
     from filestore.model import Document
     from filestore.plan import Documents
-
-_AT_ONCE: Final = 1000
 
 Held: TypeAlias = "bytes | Unreadable | None"
 """A document's canonical bytes, why it cannot be read, or None where there is none."""
@@ -40,23 +39,32 @@ def differing(
     In place of one that cannot be read there is its error.  Of two moments of one history only
     what was changed in between is read.  Raises InvalidDocument for what no store can hold.
     """
+    if isinstance(before, Past) and isinstance(after, Past):
+        suspects = before.suspects(after)
+        if suspects is not None:
+            for collection, ids in sorted(suspects.items()):
+                yield from _differing(collection, before[collection], after[collection], ids)
+            return
     in_before, in_after = set(before), set(after)
     for collection in sorted(in_before | in_after):
         one = before[collection] if collection in in_before else {}
         other = after[collection] if collection in in_after else {}
-        for id, old, new in pairs(collection, one, other, _suspects(before, after, collection)):
-            if isinstance(old, Exception):
-                yield old
-            elif isinstance(new, Exception):
-                yield new
-            elif old != new:
-                yield Key(collection, id), old, new
+        yield from _differing(collection, one, other, None)
 
 
-def _suspects(before: Documents, after: Documents, collection: str) -> Collection[str] | None:
-    if isinstance(before, Past) and isinstance(after, Past):
-        return before.suspects(after, collection)
-    return None
+def _differing(
+    collection: str,
+    one: Mapping[str, Document],
+    other: Mapping[str, Document],
+    ids: Collection[str] | None,
+) -> Iterator[tuple[Key, bytes | None, bytes | None] | Unreadable]:
+    for id, old, new in pairs(collection, one, other, ids):
+        if isinstance(old, Exception):
+            yield old
+        elif isinstance(new, Exception):
+            yield new
+        elif old != new:
+            yield Key(collection, id), old, new
 
 
 def pairs(
@@ -67,8 +75,8 @@ def pairs(
 ) -> Iterator[Pair]:
     """The documents of a collection in two places, by id; of these ids or all there are."""
     wanted = sorted({*one, *other} if ids is None else ids)
-    for begin in range(0, len(wanted), _AT_ONCE):
-        chunk = wanted[begin : begin + _AT_ONCE]
+    for begin in range(0, len(wanted), BULK):
+        chunk = wanted[begin : begin + BULK]
         ones, others = (_held(collection, each, chunk) for each in (one, other))
         for id in chunk:
             yield Pair(id, ones.get(id), others.get(id))

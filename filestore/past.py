@@ -18,7 +18,7 @@ from filestore.model import Key, stands_in
 from filestore.moment import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from filestore.backend import Backend, Unreadable
     from filestore.index import Indexes
@@ -50,8 +50,8 @@ class PastGround(Protocol):
 
     def candidates(self, collection: str, query: Query) -> list[str] | None: ...
 
-    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
-        """The ids of all documents that may differ from another moment's; None: any may."""
+    def suspects(self, other: PastGround) -> Mapping[str, Collection[str]] | None:
+        """All that may differ from another moment, ids by collection; None: anything may."""
 
     def close(self) -> None: ...
 
@@ -117,10 +117,10 @@ class Past(Moment):
         self._require_open()
         return self._ground.candidates(collection, query)
 
-    def suspects(self, other: Past, collection: str) -> Collection[str] | None:
-        """The ids of all documents that may differ from another moment's; None: any may."""
+    def suspects(self, other: Past) -> Mapping[str, Collection[str]] | None:
+        """All that may differ from another moment, ids by collection; None: anything may."""
         self._require_open()
-        return self._ground.suspects(other._ground, collection)
+        return self._ground.suspects(other._ground)
 
     def _release(self) -> None:
         self._ground.close()
@@ -208,19 +208,22 @@ class Kept:
         found = self._indexes.candidates(collection, query)
         if found is None:
             return None
-        return overlay.candidates(found, self.changed_since(collection))
+        self._take_in()
+        with self._mutex:
+            later = list(self._was_there.get(collection, ()))
+        return overlay.candidates(found, later)
 
-    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
+    def suspects(self, other: PastGround) -> Mapping[str, Collection[str]] | None:
         """What was changed since the earlier of two revisions of one handle."""
         if not isinstance(other, Kept) or other.backend is not self.backend:
             return None
-        return min(self, other, key=lambda one: one.revision).changed_since(collection)
+        return min(self, other, key=lambda one: one.revision).changed_since()
 
-    def changed_since(self, collection: str) -> list[str]:
-        """The ids of the documents that later commits changed."""
+    def changed_since(self) -> dict[str, list[str]]:
+        """The documents that later commits changed, ids by collection."""
         self._take_in()
         with self._mutex:
-            return list(self._was_there.get(collection, ()))
+            return {collection: list(ids) for collection, ids in self._was_there.items()}
 
     def close(self) -> None:
         with self._mutex:

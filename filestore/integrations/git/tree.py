@@ -22,7 +22,7 @@ from filestore.model import Key
 from filestore.past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from filestore.backend import Unreadable
     from filestore.integrations.git.objects import TreeEntry
@@ -142,7 +142,6 @@ class GitPast:
         self._revision = revision
         self._computed = computed
         self._indexes: dict[str, Fixed] = {}
-        self._compared: tuple[GitPast, dict[str, list[str]]] | None = None
         self._objects = Objects(git)
         try:
             self.folders = Folders(self._objects, tree, root)
@@ -209,19 +208,16 @@ class GitPast:
             )
         return index.candidates(query)
 
-    def suspects(self, other: PastGround, collection: str) -> Collection[str] | None:
+    def suspects(self, other: PastGround) -> Mapping[str, Collection[str]] | None:
         """Those whose files are not the same, in two commits that keep them in the same places."""
         if not isinstance(other, GitPast) or other.form != self.form:
             return None
-        if self._compared is None or self._compared[0] is not other:
-            found: dict[str, list[str]] = {}
-            root = self._layout.root
-            for path in self.folders.differing(other.folders):
-                key = self._layout.key(root + path)
-                if key is not None:
-                    found.setdefault(key.collection, []).append(key.id)
-            self._compared = other, found
-        return self._compared[1].get(collection, ())
+        found: dict[str, list[str]] = {}
+        for path in self.folders.differing(other.folders):
+            key = self._layout.key(self._layout.root + path)
+            if key is not None:
+                found.setdefault(key.collection, []).append(key.id)
+        return found
 
     @property
     def form(self) -> tuple[str, int]:
