@@ -38,7 +38,7 @@ _COLLECTION: Final = r"  ([a-z][a-z0-9_/]*):"
 _INDEX: Final = r"    index: \[([a-z][a-z0-9_]*(?:, [a-z][a-z0-9_]*)*)\]"
 _FANOUT_LINE: Final = rb"(?m)^fanout[ \t]*:.*$"
 _NOT_TEXT: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
-_CODECS: Final = ("json", "yaml")
+CODECS: Final = ("json", "yaml")
 
 
 class Config(NamedTuple):
@@ -92,7 +92,7 @@ def parse(raw: bytes, path: str) -> Config:
     if type(form) is not int or form != FORMAT:
         raise Corrupt(f"{path}: format must be {FORMAT}, not {form!r:.60}", path=path)
     codec, fanout, id = fields.get("codec"), fields.get("fanout", 0), fields.get("id")
-    if codec not in _CODECS:
+    if codec not in CODECS:
         raise Corrupt(f"{path}: codec must be json or yaml, not {codec!r:.60}", path=path)
     if not isinstance(fanout, int) or isinstance(fanout, bool) or not 0 <= fanout <= 2:
         raise Corrupt(f"{path}: fanout must be 0, 1 or 2, not {fanout!r:.60}", path=path)
@@ -183,7 +183,7 @@ def _plain_fields(raw: bytes) -> dict[str, object] | None:
 
 def _plain_value(text: str) -> str | int | None:
     """A codec's name, a number below 10,000 or a UUID; None for what YAML may read otherwise."""
-    if text in _CODECS:
+    if text in CODECS:
         return text
     if text.isdecimal():
         return int(text) if len(text) <= 4 and (text[0] != "0" or text == "0") else None

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from filestore.codec import codec_named
+from filestore.engine.config import CODECS
 from filestore.engine.fs import SyncFailed, let_go, sync_folder
 from filestore.engine.layout import CONFIG, Layout
 from filestore.engine.lock import WriteLock
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from filestore.retention import Retention
 
 _READONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_CODECS: Final = ("json", "yaml")
 
 
 class Durability(Enum):
@@ -322,7 +322,7 @@ def open_ground(
     an argument that means nothing.
     """
     level = _durability(durability)
-    if codec not in (None, *_CODECS):
+    if codec not in (None, *CODECS):
         raise ValueError(f"codec must be json or yaml, not {codec!r}")
     if not 0 <= file_mode <= 0o777 or file_mode & 0o600 != 0o600:
         raise ValueError(f"file_mode must let the owner read and write, not {file_mode:o}")

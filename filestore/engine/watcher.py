@@ -66,7 +66,7 @@ _TOUCHED: Final = system.MODIFY | system.CREATE
 _CLOSED: Final = system.CLOSE_WRITE | system.MOVED_TO | system.MOVED_FROM | system.DELETE
 _NEVER: Final = (1 << 30, 1 << 30)  # so often no publishing moves a file
 _GONE: Final = system.DELETE_SELF | system.MOVE_SELF | system.UNMOUNT
-_NO_FILE: Final = system.FOLDER | system.OVERFLOW | system.IGNORED | _GONE
+_NO_DOCUMENT: Final = system.FOLDER | system.OVERFLOW | system.IGNORED | _GONE
 
 
 Wait: TypeAlias = "Callable[[], object]"
@@ -433,7 +433,9 @@ class Watcher:
             reads.hearing = self._unsure = self._overheard = True
             self._looks = 0
             heard, more = notices.read()
-            if all(name and not mask & _NO_FILE and name != _SETTINGS for _, mask, name in heard):
+            if all(
+                name and not mask & _NO_DOCUMENT and name != _SETTINGS for _, mask, name in heard
+            ):
                 self._take(heard)
                 self._unsure = reads.hearing = False
                 return not more
